@@ -1,0 +1,216 @@
+//! What we know of each agent CLI: how its lines read (`Fact`s), what they add up to ([`Account`]), how it is started.
+//!
+//! A module an agent reads that agent's lines; nothing outside this folder knows a member's name of theirs.
+
+mod account;
+mod claude;
+
+use crate::line::Usage;
+pub use account::Account;
+use std::path::Path;
+
+/// Which CLI a worker is, as far as its lines are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Anthropic's claude.
+    Claude,
+    /// OpenAI's codex.
+    Codex,
+    /// Google's gemini.
+    Gemini,
+    /// Alibaba's qwen.
+    Qwen,
+    /// opencode.
+    Opencode,
+    /// Any other command: its lines say nothing to us.
+    Plain,
+}
+
+impl Kind {
+    /// All kinds, the agents first.
+    pub const ALL: [Self; 6] = [
+        Self::Claude,
+        Self::Codex,
+        Self::Gemini,
+        Self::Qwen,
+        Self::Opencode,
+        Self::Plain,
+    ];
+
+    /// The name on the command line and in `start`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Claude => "claude",
+            Self::Codex => "codex",
+            Self::Gemini => "gemini",
+            Self::Qwen => "qwen",
+            Self::Opencode => "opencode",
+            Self::Plain => "plain",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// The agent that a command's file name says it is.
+    pub fn of_command(command: &Path) -> Option<Self> {
+        let name = command.file_name()?.to_str()?;
+        Self::named(name).filter(|kind| *kind != Self::Plain)
+    }
+
+    /// Whether it is an agent.
+    pub fn is_agent(self) -> bool {
+        self != Self::Plain
+    }
+}
+
+/// What one line of an agent says, in words that all agents share.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fact {
+    /// A turn begins (one an `init`, not one a process).
+    Init {
+        /// The session's id.
+        session: Option<String>,
+        /// The model at work.
+        model: Option<String>,
+    },
+    /// A finished block of the answer; `sub` when a sub-agent wrote it.
+    Text {
+        /// The block.
+        text: String,
+        /// A sub-agent's, not the stream's own answer.
+        sub: bool,
+    },
+    /// A piece of a block that is being written; the finished block follows as `Text`, unless `only` pieces come.
+    Delta {
+        /// The piece.
+        text: String,
+        /// No finished block will repeat it.
+        only: bool,
+    },
+    /// It thinks.
+    Thinking,
+    /// A tool begins.
+    ToolStart {
+        /// The call's id.
+        id: String,
+        /// The tool's name.
+        name: String,
+        /// What it is used on: a command, a path, a pattern.
+        what: String,
+    },
+    /// A tool has ended.
+    ToolEnd {
+        /// The call's id.
+        id: String,
+        /// Whether it failed.
+        error: bool,
+    },
+    /// A tool was not permitted.
+    Denied {
+        /// The tool's name.
+        tool: String,
+    },
+    /// Tokens of one message so far; the same message may be told again.
+    Usage {
+        /// The message's id, empty where the agent has none: then the tokens add up.
+        message: String,
+        /// Its tokens.
+        usage: Usage,
+    },
+    /// What the run has cost so far, by steps that add up, in US dollars.
+    Cost(f64),
+    /// The agent retries by itself: a sign of life.
+    Retry {
+        /// Which attempt follows.
+        attempt: u64,
+        /// How many there will be, where it says.
+        max: Option<u64>,
+        /// Seconds until then.
+        delay: f64,
+        /// Why.
+        because: String,
+    },
+    /// A usage limit's state.
+    Limit {
+        /// `allowed`, `allowed_warning`, `rejected`.
+        status: String,
+        /// Until when it holds, Unix seconds.
+        resets_at: Option<f64>,
+        /// Which limit.
+        kind: Option<String>,
+    },
+    /// The set of background work that is now unfinished, by description.
+    Background(Vec<String>),
+    /// The task list as it now is: what, and `pending`, `in_progress` or `completed`.
+    Tasks(Vec<(String, TaskState)>),
+    /// An error the agent mentions and survives, or that its end will explain.
+    Trouble(String),
+    /// A result: the end of a turn, and of the run when no other follows.
+    Result(Box<ResultFact>),
+}
+
+/// The state of a task in an agent's own task list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskState {
+    /// Not begun.
+    Pending,
+    /// At it.
+    Active,
+    /// Done.
+    Done,
+}
+
+/// What an agent's result says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ResultFact {
+    /// Whether the agent calls it an error, in its own flag or by its content.
+    pub error: bool,
+    /// The agent's own word: `success`, `error_during_execution`, `error_max_turns`, `turn.failed` …
+    pub subtype: String,
+    /// The answer's text, or the error's.
+    pub text: Option<String>,
+    /// Why it ended, in the agent's word.
+    pub terminal_reason: Option<String>,
+    /// The HTTP status of an API error.
+    pub api_status: Option<u64>,
+    /// Turns taken.
+    pub turns: Option<u64>,
+    /// Cost in US dollars.
+    pub cost: Option<f64>,
+    /// Tokens.
+    pub usage: Option<Usage>,
+    /// The session's id.
+    pub session: Option<String>,
+    /// Tools denied.
+    pub denials: Vec<String>,
+}
+
+/// Reads the lines of one agent.
+#[derive(Debug)]
+pub enum Reader {
+    /// claude's lines, and qwen's, which have their shape.
+    Claude(claude::Lines),
+    /// Nothing to read.
+    Plain,
+}
+
+impl Reader {
+    /// A reader for that kind of worker.
+    pub fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Claude | Kind::Qwen => Self::Claude(claude::Lines::default()),
+            Kind::Codex | Kind::Gemini | Kind::Opencode | Kind::Plain => Self::Plain,
+        }
+    }
+
+    /// Appends what one stdout line says; a line that is not the agent's says nothing.
+    pub fn read(&mut self, line: &[u8], facts: &mut Vec<Fact>) {
+        match self {
+            Self::Claude(lines) => lines.read(line, facts),
+            Self::Plain => {}
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Bytes to lines: a reused buffer with a partial tail and a cap.
+//!
+//! Whoever reads fills [`Framer::space`], says how much came with [`Framer::filled`], and takes frames until there is
+//! none. A line longer than the cap comes in pieces, so that memory stays bounded by the cap.
+
+/// One line, or a piece of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// The bytes without the line feed.
+    pub bytes: &'a [u8],
+    /// Whether a line feed followed.
+    pub eol: bool,
+    /// What part of a line it is.
+    pub part: Part,
+}
+
+/// What part of a line a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// A whole line (without line feed when it is the last and unterminated).
+    Whole,
+    /// A piece of an over-long line, others follow.
+    Piece,
+    /// The last piece of an over-long line.
+    Last,
+}
+
+/// Cuts a stream of bytes into lines.
+#[derive(Debug)]
+pub struct Framer {
+    buffer: Vec<u8>,
+    /// Where the first byte not yet given out stands.
+    start: usize,
+    /// Up to where no line feed was found.
+    scanned: usize,
+    /// Where the bytes end.
+    end: usize,
+    cap: usize,
+    over_long: bool,
+}
+
+const BLOCK: usize = 64 << 10;
+
+impl Framer {
+    /// A framer whose lines are at most `cap` bytes long (and at least one).
+    pub fn new(cap: usize) -> Self {
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            scanned: 0,
+            end: 0,
+            cap: cap.max(8),
+            over_long: false,
+        }
+    }
+
+    /// Room for the next read, at least 32 KiB.
+    pub fn space(&mut self) -> &mut [u8] {
+        if self.start == self.end {
+            (self.start, self.scanned, self.end) = (0, 0, 0);
+            // What one long line needed is not kept for ever.
+            if self.buffer.len() > 16 * BLOCK {
+                self.buffer = Vec::new();
+            }
+        }
+        if self.buffer.len() - self.end < BLOCK / 2 {
+            if self.start >= BLOCK {
+                self.buffer.copy_within(self.start..self.end, 0);
+                self.end -= self.start;
+                self.scanned -= self.start;
+                self.start = 0;
+            }
+            if self.buffer.len() - self.end < BLOCK / 2 {
+                // Doubling keeps the copies of a growing line linear; the cap bounds it.
+                let grown = (self.buffer.len() * 2).clamp(BLOCK, self.end + self.cap + BLOCK);
+                self.buffer.resize(grown, 0);
+            }
+        }
+        &mut self.buffer[self.end..]
+    }
+
+    /// Says that a read put `count` bytes into [`Framer::space`].
+    pub fn filled(&mut self, count: usize) {
+        self.end += count;
+        assert!(self.end <= self.buffer.len(), "more bytes than there was space for");
+    }
+
+    /// Takes bytes that are in memory already.
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let space = self.space();
+            let count = bytes.len().min(space.len());
+            space[..count].copy_from_slice(&bytes[..count]);
+            self.filled(count);
+            bytes = &bytes[count..];
+        }
+    }
+
+    /// The next line that is complete, or piece that is full.
+    #[allow(clippy::should_implement_trait)] // it lends
+    pub fn next(&mut self) -> Option<Frame<'_>> {
+        let found = memchr::memchr(b'\n', &self.buffer[self.scanned..self.end]).map(|at| self.scanned + at);
+        let length = found.unwrap_or(self.end) - self.start;
+        if length > self.cap {
+            let cut = self.start + char_boundary(&self.buffer[self.start..self.start + self.cap + 1], self.cap);
+            let bytes = &self.buffer[self.start..cut];
+            (self.start, self.scanned) = (cut, found.unwrap_or(self.end));
+            self.over_long = true;
+            return Some(Frame {
+                bytes,
+                eol: false,
+                part: Part::Piece,
+            });
+        }
+        let Some(feed) = found else {
+            self.scanned = self.end;
+            return None;
+        };
+        let bytes = &self.buffer[self.start..feed];
+        (self.start, self.scanned) = (feed + 1, feed + 1);
+        let part = if std::mem::take(&mut self.over_long) {
+            Part::Last
+        } else {
+            Part::Whole
+        };
+        Some(Frame { bytes, eol: true, part })
+    }
+
+    /// What is left when no byte follows any more: a line without line feed.
+    pub fn finish(&mut self) -> Option<Frame<'_>> {
+        let over_long = std::mem::take(&mut self.over_long);
+        if self.start == self.end && !over_long {
+            return None;
+        }
+        let bytes = &self.buffer[self.start..self.end];
+        self.start = self.end;
+        self.scanned = self.end;
+        let part = if over_long { Part::Last } else { Part::Whole };
+        Some(Frame {
+            bytes,
+            eol: false,
+            part,
+        })
+    }
+
+    /// How many bytes wait for their line's end.
+    pub fn pending(&self) -> usize {
+        self.end - self.start
+    }
+}
+
+/// The largest cut up to `at` that does not part a character, where there is one nearby.
+fn char_boundary(bytes: &[u8], at: usize) -> usize {
+    (at.saturating_sub(3)..=at)
+        .rev()
+        .find(|&i| i > 0 && bytes[i] & 0xc0 != 0x80)
+        .unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn frames(cap: usize, reads: &[&[u8]]) -> Vec<(Vec<u8>, bool, Part)> {
+        let mut framer = Framer::new(cap);
+        let mut all = Vec::new();
+        for read in reads {
+            framer.push(read);
+            while let Some(frame) = framer.next() {
+                all.push((frame.bytes.to_vec(), frame.eol, frame.part));
+            }
+        }
+        all.extend(
+            framer
+                .finish()
+                .map(|frame| (frame.bytes.to_vec(), frame.eol, frame.part)),
+        );
+        all
+    }
+
+    #[test]
+    fn lines_and_a_tail() {
+        let whole = |text: &str, eol| (text.as_bytes().to_vec(), eol, Part::Whole);
+        assert_eq!(
+            frames(100, &[b"a\nbc", b"d\n\n", b"e"]),
+            [whole("a", true), whole("bcd", true), whole("", true), whole("e", false)]
+        );
+        assert_eq!(frames(100, &[b"a\n"]), [whole("a", true)]);
+        assert_eq!(frames(100, &[]), []);
+    }
+
+    #[test]
+    fn long_lines_come_in_pieces_between_characters() {
+        let got = frames(8, &["0123456789abcdef\nx\n0123456é9".as_bytes()]);
+        let part = |text: &str, eol, part| (text.as_bytes().to_vec(), eol, part);
+        assert_eq!(
+            got,
+            [
+                part("01234567", false, Part::Piece),
+                part("89abcdef", true, Part::Last),
+                part("x", true, Part::Whole),
+                part("0123456", false, Part::Piece),
+                part("é9", false, Part::Last),
+            ]
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn nothing_is_lost_however_it_is_read(bytes in prop::collection::vec(prop_oneof![4 => any::<u8>(), 1 => Just(b'\n')], 0..300), step in 1usize..50, cap in 8usize..40) {
+            let reads: Vec<&[u8]> = bytes.chunks(step).collect();
+            let mut back = Vec::new();
+            for (line, eol, part) in frames(cap, &reads) {
+                prop_assert!(line.len() <= cap);
+                prop_assert!(!(eol && part == Part::Piece));
+                back.extend(line);
+                if eol { back.push(b'\n'); }
+            }
+            prop_assert_eq!(back, bytes);
+        }
+    }
+}

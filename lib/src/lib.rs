@@ -1,0 +1,11 @@
+//! What the cl tools share: how several agents' output becomes one stream, and how a stream is read.
+//!
+//! `ARCHITECTURE.md` shows how a byte travels through these modules.
+
+pub mod agent;
+pub mod cli;
+pub mod frame;
+pub mod line;
+pub mod outcome;
+pub mod sys;
+pub mod units;

@@ -1,0 +1,348 @@
+//! How a run really ended: evidence in, outcome out. A pure function.
+//!
+//! The rule: `success` means that it worked. An agent's own exit code is one piece of evidence among several.
+
+use crate::agent::Account;
+use crate::line::Outcome;
+
+/// How the worker's process ended, as far as anybody saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It exited by itself with this code.
+    Exited(i32),
+    /// This signal ended it.
+    Signalled(i32),
+    /// It could not be started: the system's error number.
+    Unstartable(i32),
+    /// Nobody saw it (a source that a reader stamped).
+    Unseen,
+}
+
+/// Why we stopped the worker, where we did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The deadline passed.
+    Timeout,
+    /// No sign of life.
+    Idle,
+    /// It lived on after its last result.
+    Linger,
+    /// We were told to, by this signal.
+    Signal(i32),
+    /// Our reader went away.
+    Downstream,
+}
+
+impl Stop {
+    /// The word in `stop.because`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Idle => "idle",
+            Self::Linger => "linger",
+            Self::Signal(_) => "signal",
+            Self::Downstream => "downstream",
+        }
+    }
+}
+
+/// All that is known of a run's end.
+#[derive(Debug)]
+pub struct Evidence<'a> {
+    /// How the process ended.
+    pub end: End,
+    /// Why we stopped it, if we did: the first reason counts.
+    pub stop: Option<Stop>,
+    /// Whether the worker is an agent, which owes a result.
+    pub agent: bool,
+    /// What the agent's lines add up to.
+    pub account: &'a Account,
+    /// Whether stdout ended at a line's end with no byte missing.
+    pub whole: bool,
+}
+
+/// What became of it, and the evidence in a few words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The evidence.
+    pub because: String,
+}
+
+/// Judges a run.
+pub fn judge(evidence: &Evidence<'_>) -> Judgement {
+    let (outcome, because) = decide(evidence);
+    Judgement { outcome, because }
+}
+
+fn decide(evidence: &Evidence<'_>) -> (Outcome, String) {
+    let Evidence {
+        end,
+        stop,
+        agent,
+        account,
+        whole,
+    } = *evidence;
+    if let End::Unstartable(errno) = end {
+        return (
+            Outcome::Unstartable,
+            nix::errno::Errno::from_raw(errno).desc().to_lowercase(),
+        );
+    }
+    let result = account.result.as_ref();
+    match stop {
+        Some(Stop::Timeout) => return (Outcome::Timeout, format!("stopped at the timeout, {}", ended(end))),
+        Some(Stop::Idle) => return (Outcome::Idle, format!("no sign of life, {}", ended(end))),
+        Some(Stop::Signal(signal)) => {
+            return (
+                Outcome::Cancelled,
+                format!("told to stop by {}, {}", signal_name(signal), ended(end)),
+            );
+        }
+        Some(Stop::Downstream) => return (Outcome::Cancelled, format!("the reader went away, {}", ended(end))),
+        Some(Stop::Linger) | None => {}
+    }
+    // A worker that we ended after its last result is judged by that result.
+    let lingered = stop == Some(Stop::Linger);
+    if agent && let Some(result) = result {
+        let said = || {
+            format!(
+                "result {}{}, {}",
+                result.subtype,
+                if result.error { " with is_error" } else { "" },
+                ended(end)
+            )
+        };
+        if result
+            .terminal_reason
+            .as_deref()
+            .is_some_and(|reason| reason.starts_with("aborted"))
+        {
+            return (Outcome::Cancelled, format!("the agent was interrupted, {}", ended(end)));
+        }
+        if result.error || result.subtype.starts_with("error") {
+            return (Outcome::Error, said());
+        }
+        if !whole {
+            return (Outcome::Truncated, format!("the last line is torn, {}", ended(end)));
+        }
+        if lingered {
+            return (
+                Outcome::Success,
+                format!("result {}, ended by us as it lived on", result.subtype),
+            );
+        }
+        if let Some(killed) = killed(end) {
+            return (Outcome::Killed, killed);
+        }
+        return match end {
+            End::Exited(0) | End::Unseen if !account.pending.is_empty() => (
+                Outcome::Incomplete,
+                format!("background work unfinished, {}", ended(end)),
+            ),
+            End::Exited(0) | End::Unseen if account.in_turn => (
+                Outcome::Incomplete,
+                format!("a turn without its result, {}", ended(end)),
+            ),
+            End::Exited(0) | End::Unseen => (Outcome::Success, said()),
+            _ => (Outcome::Failed, said()),
+        };
+    }
+    if let Some(killed) = killed(end) {
+        return (Outcome::Killed, killed);
+    }
+    match end {
+        End::Unseen => (Outcome::Unknown, "nobody saw an exit code".to_owned()),
+        End::Exited(0) if agent && !whole => (Outcome::Truncated, "the last line is torn, exit 0".to_owned()),
+        End::Exited(0) if agent => (Outcome::Incomplete, "no result, exit 0".to_owned()),
+        End::Exited(0) => (Outcome::Success, ended(end)),
+        _ => (Outcome::Failed, ended(end)),
+    }
+}
+
+/// Whether a signal ended it, or its exit code says that one did.
+fn killed(end: End) -> Option<String> {
+    match end {
+        End::Signalled(_) => Some(ended(end)),
+        End::Exited(code @ (129 | 130 | 137 | 143)) => {
+            Some(format!("exit {code}, as {} gives", signal_name(code - 128)))
+        }
+        _ => None,
+    }
+}
+
+fn ended(end: End) -> String {
+    match end {
+        End::Exited(code) => format!("exit {code}"),
+        End::Signalled(signal) => format!("ended by {}", signal_name(signal)),
+        End::Unstartable(_) => "not started".to_owned(),
+        End::Unseen => "exit code unseen".to_owned(),
+    }
+}
+
+/// A signal's name, `SIGTERM`.
+pub fn signal_name(signal: i32) -> String {
+    nix::sys::signal::Signal::try_from(signal)
+        .map_or_else(|_| format!("signal {signal}"), |known| known.as_str().to_owned())
+}
+
+/// cl-spawn's exit code for an end: 0 means that it worked.
+pub fn exit_code(outcome: Outcome, end: End, stop: Option<Stop>) -> u8 {
+    let own = match end {
+        End::Exited(code) if code != 0 => code as u8,
+        End::Signalled(signal) => 128u8.wrapping_add(signal as u8),
+        _ => 1,
+    };
+    match outcome {
+        Outcome::Success => 0,
+        Outcome::Error | Outcome::Failed | Outcome::Exhausted | Outcome::Killed => own,
+        Outcome::Incomplete | Outcome::Truncated | Outcome::Unknown | Outcome::Lost => 1,
+        Outcome::Unavailable => 69,
+        Outcome::Limit => 75,
+        Outcome::Auth => 77,
+        Outcome::Timeout | Outcome::Idle => 124,
+        Outcome::Cancelled => match stop {
+            Some(Stop::Signal(signal)) => 128u8.wrapping_add(signal as u8),
+            Some(Stop::Downstream) => 141,
+            _ => 130,
+        },
+        Outcome::Unstartable => match end {
+            End::Unstartable(errno) if errno == nix::errno::Errno::ENOENT as i32 => 127,
+            _ => 126,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::{Fact, ResultFact};
+
+    fn evidence(end: End, account: &Account) -> Evidence<'_> {
+        Evidence {
+            end,
+            stop: None,
+            agent: false,
+            account,
+            whole: true,
+        }
+    }
+
+    fn with_result(result: ResultFact) -> Account {
+        let mut account = Account::default();
+        account.add(&Fact::Init {
+            session: None,
+            model: None,
+        });
+        account.add(&Fact::Result(Box::new(result)));
+        account
+    }
+
+    #[test]
+    fn commands_by_their_end() {
+        let none = Account::default();
+        for (end, outcome, code) in [
+            (End::Exited(0), Outcome::Success, 0),
+            (End::Exited(7), Outcome::Failed, 7),
+            (End::Exited(143), Outcome::Killed, 143),
+            (End::Signalled(9), Outcome::Killed, 137),
+            (End::Unstartable(2), Outcome::Unstartable, 127),
+            (End::Unstartable(13), Outcome::Unstartable, 126),
+            (End::Unseen, Outcome::Unknown, 1),
+        ] {
+            let judged = judge(&evidence(end, &none));
+            assert_eq!(
+                (judged.outcome, exit_code(judged.outcome, end, None)),
+                (outcome, code),
+                "{end:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn our_own_stop_is_the_reason() {
+        let none = Account::default();
+        for (stop, outcome, code) in [
+            (Stop::Timeout, Outcome::Timeout, 124),
+            (Stop::Idle, Outcome::Idle, 124),
+            (Stop::Signal(2), Outcome::Cancelled, 130),
+            (Stop::Signal(15), Outcome::Cancelled, 143),
+            (Stop::Downstream, Outcome::Cancelled, 141),
+        ] {
+            let end = End::Signalled(15);
+            let judged = judge(&Evidence {
+                stop: Some(stop),
+                ..evidence(end, &none)
+            });
+            assert_eq!(
+                (judged.outcome, exit_code(judged.outcome, end, Some(stop))),
+                (outcome, code),
+                "{stop:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn agents_owe_a_result() {
+        let good = ResultFact {
+            subtype: "success".into(),
+            ..ResultFact::default()
+        };
+        let agent = |end, account: &Account, whole| {
+            judge(&Evidence {
+                agent: true,
+                whole,
+                ..evidence(end, account)
+            })
+            .outcome
+        };
+        assert_eq!(
+            agent(End::Exited(0), &with_result(good.clone()), true),
+            Outcome::Success
+        );
+        assert_eq!(agent(End::Exited(0), &Account::default(), true), Outcome::Incomplete);
+        assert_eq!(
+            agent(End::Exited(0), &with_result(good.clone()), false),
+            Outcome::Truncated
+        );
+        assert_eq!(
+            agent(
+                End::Exited(1),
+                &with_result(ResultFact {
+                    error: true,
+                    ..good.clone()
+                }),
+                true
+            ),
+            Outcome::Error
+        );
+        assert_eq!(
+            agent(
+                End::Exited(0),
+                &with_result(ResultFact {
+                    error: true,
+                    ..good.clone()
+                }),
+                true
+            ),
+            Outcome::Error
+        );
+        let aborted = ResultFact {
+            terminal_reason: Some("aborted_streaming".into()),
+            error: true,
+            ..good.clone()
+        };
+        assert_eq!(agent(End::Exited(0), &with_result(aborted), true), Outcome::Cancelled);
+        let mut open = with_result(good.clone());
+        open.add(&Fact::Background(vec!["b".into()]));
+        assert_eq!(agent(End::Exited(0), &open, true), Outcome::Incomplete);
+        let lingered = with_result(good);
+        let judged = judge(&Evidence {
+            agent: true,
+            stop: Some(Stop::Linger),
+            ..evidence(End::Signalled(15), &lingered)
+        });
+        assert_eq!(judged.outcome, Outcome::Success);
+    }
+}

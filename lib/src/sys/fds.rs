@@ -1,0 +1,43 @@
+//! Descriptors: what they are, and how to own one without touching those who share it.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// What kind of thing a descriptor leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// A pipe or FIFO.
+    Pipe,
+    /// A regular file.
+    File,
+    /// A terminal or another character device.
+    Device,
+    /// A socket.
+    Socket,
+    /// Anything else.
+    Other,
+}
+
+/// Looks what a descriptor leads to.
+///
+/// # Errors
+/// When the descriptor is not open.
+pub fn what(fd: impl AsFd) -> io::Result<What> {
+    use nix::sys::stat::{SFlag, fstat};
+    let mode = SFlag::from_bits_truncate(fstat(fd)?.st_mode & SFlag::S_IFMT.bits());
+    Ok(match mode {
+        SFlag::S_IFIFO => What::Pipe,
+        SFlag::S_IFREG => What::File,
+        SFlag::S_IFCHR => What::Device,
+        SFlag::S_IFSOCK => What::Socket,
+        _ => What::Other,
+    })
+}
+
+/// Opens the thing behind a descriptor once more, with flags and an offset of its own.
+///
+/// # Errors
+/// A socket cannot be opened again (ENXIO), nor can what we have no permission for.
+pub fn reopen(fd: impl AsFd, options: &std::fs::OpenOptions) -> io::Result<std::fs::File> {
+    options.open(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
+}

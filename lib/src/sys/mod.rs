@@ -1,0 +1,3 @@
+//! The Linux corner: what no library wraps, and every `unsafe` there is.
+
+pub mod fds;

@@ -1,0 +1,3 @@
+//! The suite: the built binaries as a user meets them, in pipes, FIFOs, terminals and under signals.
+
+mod harness;
