@@ -285,7 +285,7 @@ fn plain_run(bytes: &[u8]) -> usize {
     for (i, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
         let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let found = zero(word ^ ONES * 0x22) | zero(word ^ ONES * 0x5c) | control;
+        let found = zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c)) | control;
         if found != 0 {
             // A borrow can only mark bytes after the first true hit, so the lowest mark is right.
             return i * 8 + found.trailing_zeros() as usize / 8;
