@@ -7,5 +7,6 @@ pub mod cli;
 pub mod frame;
 pub mod line;
 pub mod outcome;
+pub mod sink;
 pub mod sys;
 pub mod units;
