@@ -23,7 +23,7 @@ impl Shared {
     /// Our stdout.
     ///
     /// # Errors
-    /// `BrokenPipe` when the reader is gone already; otherwise when stdout is not open.
+    /// `BrokenPipe` when it is a FIFO whose reader is gone already; otherwise when stdout is not open.
     pub fn stdout() -> io::Result<Self> {
         Self::over(io::stdout().as_fd())
     }
@@ -160,9 +160,7 @@ mod tests {
     fn a_reader_that_is_gone_is_told() {
         let (reader, writer) = nix::unistd::pipe().unwrap();
         drop(reader);
-        assert_eq!(
-            Shared::over(writer.as_fd()).unwrap_err().kind(),
-            io::ErrorKind::BrokenPipe
-        );
+        let mut shared = Shared::over(writer.as_fd()).unwrap();
+        assert_eq!(shared.write(b"x\n").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }
