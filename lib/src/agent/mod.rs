@@ -4,9 +4,11 @@
 
 mod account;
 mod claude;
+mod launch;
 
 use crate::line::Usage;
 pub use account::Account;
+pub use launch::{Ask, Launch, command};
 use std::path::Path;
 
 /// Which CLI a worker is, as far as its lines are concerned.
