@@ -1,0 +1,161 @@
+//! A tool's manual page from its arguments and its sections.
+
+use super::{RENEW, Tool, arguments, tools};
+use clap::Arg;
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
+use harmony::manual::Part;
+
+/// NAME and SYNOPSIS as clap_mangen makes them; the rest so that it reads as a manual and not as a list of arguments.
+pub fn manual_page(tool: &Tool) -> String {
+    let version = tool.command.get_version().expect("has a version");
+    let man = clap_mangen::Man::new(tool.command.clone());
+    let part = |render: &dyn Fn(&mut dyn std::io::Write) -> std::io::Result<()>| {
+        let mut text = Vec::new();
+        render(&mut text).expect("writes to memory");
+        String::from_utf8(text).expect("text")
+    };
+    let preamble = Roff::new().render();
+    let mut page = String::from(".\\\" Made from bins/");
+    page += &format!("{}/args.rs; renew with {RENEW}\n{preamble}", tool.name());
+    let mut add = |text: &str| page += text.strip_prefix(&preamble).unwrap_or(text);
+    // No date: it would say when the page was made, not when the tool was changed.
+    add(&format!(
+        ".TH {} 1 \"\" \"cl-tools {version}\" \"User Commands\"\n",
+        tool.name().to_uppercase()
+    ));
+    add(&part(&|w| man.render_name_section(w)));
+    add(&part(&|w| man.render_synopsis_section(w)));
+    let mut roff = Roff::new();
+    roff.control("SH", ["DESCRIPTION"]);
+    let long = tool.command.get_long_about().expect("has a description").to_string();
+    // Its first line stands in NAME already.
+    for (at, paragraph) in long.split("\n\n").skip(1).enumerate() {
+        if at > 0 {
+            roff.control("PP", []);
+        }
+        roff.text([roman(paragraph.replace('\n', " "))]);
+    }
+    roff.control("SH", ["OPTIONS"]);
+    for arg in arguments(&tool.command) {
+        option(&mut roff, &arg);
+    }
+    for (heading, parts) in tool.manual {
+        roff.control("SH", [heading.to_uppercase().as_str()]);
+        section(&mut roff, parts);
+    }
+    roff.control("SH", ["SEE ALSO"]);
+    let mut others: Vec<String> = tools()
+        .iter()
+        .map(|tool| tool.name().to_owned())
+        .filter(|name| name != tool.name())
+        .collect();
+    others.sort();
+    let mut pages: Vec<(String, &str)> = others.into_iter().map(|name| (name, "1")).collect();
+    pages.push(("cl-stream".to_owned(), "5"));
+    let count = pages.len();
+    for (at, (name, number)) in pages.iter().enumerate() {
+        let comma = if at + 1 < count { "," } else { "" };
+        roff.text([bold(name), roman(format!("({number}){comma}"))]);
+    }
+    add(&roff.render());
+    page
+}
+
+fn option(roff: &mut Roff, arg: &Arg) {
+    let mut head: Vec<Inline> = Vec::new();
+    let names = [
+        arg.get_short().map(|c| format!("-{c}")),
+        arg.get_long().map(|name| format!("--{name}")),
+    ];
+    for name in names.into_iter().flatten() {
+        if !head.is_empty() {
+            head.push(roman(", "));
+        }
+        head.push(bold(name));
+    }
+    if arg.get_num_args().is_some_and(|count| count.takes_values()) {
+        let optional = arg.get_num_args().is_some_and(|count| count.min_values() == 0) && !arg.is_positional();
+        let (open, close) = match (optional, arg.is_require_equals_set()) {
+            (true, true) => ("[=", "]"),
+            (true, false) => (" [", "]"),
+            (false, true) => ("=", ""),
+            (false, false) if arg.is_positional() => ("", ""),
+            (false, false) => (" ", ""),
+        };
+        head.push(roman(open));
+        let values = arg.get_value_names().unwrap_or_default();
+        head.push(italic(
+            values.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" "),
+        ));
+        let many = arg
+            .get_num_args()
+            .is_some_and(|count| count.max_values() > values.len().max(1));
+        head.push(roman(format!(
+            "{}{close}",
+            if many && arg.is_positional() { "..." } else { "" }
+        )));
+    }
+    roff.control("TP", []);
+    roff.text(head);
+    let help = arg
+        .get_long_help()
+        .or(arg.get_help())
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    for (at, paragraph) in help.split("\n\n").enumerate() {
+        if at > 0 {
+            roff.control("IP", []);
+        }
+        let stop = if paragraph.ends_with(['.', ':', '!', '?']) {
+            ""
+        } else {
+            "."
+        };
+        roff.text([roman(format!("{}{stop}", paragraph.replace('\n', " ")))]);
+    }
+    let values = arg.get_possible_values();
+    if !arg.is_hide_possible_values_set() && !values.is_empty() {
+        roff.control("RS", []);
+        for value in values.iter().filter(|value| !value.is_hide_set()) {
+            roff.control("TP", []);
+            roff.text([bold(value.get_name())]);
+            roff.text([roman(value.get_help().map(ToString::to_string).unwrap_or_default())]);
+        }
+        roff.control("RE", []);
+    }
+    let defaults: Vec<_> = arg
+        .get_default_values()
+        .iter()
+        .map(|value| value.to_string_lossy())
+        .collect();
+    if !defaults.is_empty() && !arg.is_hide_default_value_set() && arg.get_num_args().is_some_and(|c| c.takes_values())
+    {
+        roff.text([roman("Default: "), bold(defaults.join(",")), roman(".")]);
+    }
+}
+
+fn section(roff: &mut Roff, parts: &[Part]) {
+    for (at, part) in parts.iter().enumerate() {
+        match part {
+            Part::Text(text) => {
+                if at > 0 {
+                    roff.control("PP", []);
+                }
+                roff.text([roman(*text)]);
+            }
+            Part::Item(word, text) => {
+                roff.control("TP", []);
+                roff.text([bold(*word)]);
+                roff.text([roman(*text)]);
+            }
+            Part::Code(code) => {
+                roff.control("PP", []);
+                roff.control("RS", ["4"]).control("EX", []);
+                for line in code.lines() {
+                    roff.text([roman(line)]);
+                }
+                roff.control("EE", []).control("RE", []);
+            }
+        }
+    }
+}
