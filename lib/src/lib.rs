@@ -9,3 +9,4 @@ pub mod line;
 pub mod outcome;
 pub mod sys;
 pub mod units;
+pub mod view;
