@@ -1,7 +1,7 @@
 //! Descriptors: what they are, and how to own one without touching those who share it.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// What kind of thing a descriptor leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,4 +40,17 @@ pub fn what(fd: impl AsFd) -> io::Result<What> {
 /// A socket cannot be opened again (ENXIO), nor can what we have no permission for.
 pub fn reopen(fd: impl AsFd, options: &std::fs::OpenOptions) -> io::Result<std::fs::File> {
     options.open(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
+}
+
+/// A second descriptor, closed on exec, for one that is known by its number: those handed down to us, as `/dev/fd/N`.
+///
+/// # Errors
+/// When no descriptor of that number is open.
+pub fn dup(number: RawFd) -> io::Result<OwnedFd> {
+    if number < 0 {
+        return Err(nix::errno::Errno::EBADF.into());
+    }
+    // SAFETY: the number is borrowed for this one call, and the system says so when nothing is open under it.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    borrowed.try_clone_to_owned()
 }
