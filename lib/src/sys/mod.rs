@@ -1,3 +1,5 @@
 //! The Linux corner: what no library wraps, and every `unsafe` there is.
 
 pub mod fds;
+pub mod process;
+pub mod startup;
