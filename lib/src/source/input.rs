@@ -7,9 +7,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a read gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Input {
 
     /// Takes a descriptor that was handed down to us; those who share it notice nothing.
     pub fn inherited(fd: RawFd) -> io::Result<Self> {
-        let file = File::from(OwnedFd::from(fds::dup(fd)?));
+        let file = File::from(fds::dup_inherited(fd)?);
         let kind = fds::what(&file)?;
         let how = match kind {
             What::Pipe => {
@@ -129,6 +129,11 @@ impl Input {
     pub fn state(&self) -> io::Result<(u64, u64, u64)> {
         let meta = self.file.metadata()?;
         Ok((meta.dev(), meta.ino(), meta.len()))
+    }
+
+    /// A path that leads to this very file, whatever its name means by now.
+    pub fn own_path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
     }
 
     /// Goes back to the file's beginning.

@@ -9,8 +9,9 @@ mod input;
 mod intake;
 mod place;
 mod sources;
+mod stamped;
 mod watch;
 
 pub use intake::{Intake, Out, Registry};
-pub use place::{Named, Place, names, parse};
-pub use sources::{Id, Sources, Step};
+pub use place::{Named, Place, parse};
+pub use sources::{Id, Source, Sources, Step};
