@@ -12,3 +12,4 @@ pub mod source;
 pub mod sys;
 pub mod units;
 pub mod view;
+pub mod worker;
