@@ -74,9 +74,13 @@ impl FileSink {
     /// As the disk says.
     pub fn take(&mut self, window: &Window, last: bool, name: &str, syncer: Option<&Syncer>) -> io::Result<()> {
         let bytes = window.since(self.at);
+        let bytes = if self.shared {
+            &bytes[..whole(bytes, last)]
+        } else {
+            bytes
+        };
         if self.rotation.is_none() && syncer.is_none() {
-            let count = if self.shared { whole(bytes, last) } else { bytes.len() };
-            return self.write(&bytes[..count]);
+            return self.write(bytes);
         }
         let (mut rest, mut run, mut exits) = (bytes, 0, false);
         while let Some(stretch) = self.lines.next(&mut rest, last) {

@@ -6,7 +6,7 @@
 use super::backlog::Backlog;
 use super::gaps::Gaps;
 use super::lines::HEAD;
-use super::{Bell, Outlet, Window, Wrote};
+use super::{Outlet, Window, Wrote};
 use crate::line;
 use std::io;
 
@@ -157,7 +157,11 @@ impl Queue {
             if !behind && self.skipping {
                 skip(window, &mut self.at, &mut self.skipping);
             }
-            let bytes = if behind { self.backlog.front()? } else { window.since(self.at) };
+            let bytes = if behind {
+                self.backlog.front()?
+            } else {
+                window.since(self.at)
+            };
             if bytes.is_empty() {
                 break;
             }

@@ -61,7 +61,11 @@ impl Rotation {
             }
         }
         // The oldest that may be kept is overwritten by the one before it.
-        let from = if self.keep == Some(last) { last.saturating_sub(1) } else { last };
+        let from = if self.keep == Some(last) {
+            last.saturating_sub(1)
+        } else {
+            last
+        };
         for number in (1..=from).rev() {
             renameat(dir, numbered(number).as_os_str(), dir, numbered(number + 1).as_os_str())?;
         }

@@ -135,7 +135,11 @@ impl Split {
     fn stream_of(&mut self, stretch: &Stretch<'_>) -> usize {
         let name = line::header(stretch.bytes).map_or(NO_STREAM, |header| header.stream);
         // Most lines follow one of their own stream.
-        if self.streams.get(self.current).is_some_and(|stream| *stream.name == *name) {
+        if self
+            .streams
+            .get(self.current)
+            .is_some_and(|stream| *stream.name == *name)
+        {
             return self.current;
         }
         if let Some(&id) = self.names.get(name) {

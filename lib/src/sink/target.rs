@@ -1,11 +1,11 @@
 //! What a SINK on a command line leads to, and how it is opened without waiting for anybody.
 
 use super::{Bell, Outlet};
-use crate::sys::fds::{What, what};
+use crate::sys::fds::{What, duplicate, what};
 use nix::fcntl::OFlag;
 use std::fs::File;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
@@ -28,9 +28,6 @@ pub enum Target {
 /// # Errors
 /// As the system says.
 pub fn open(path: &Path, append: bool, bell: &Bell) -> io::Result<Target> {
-    if let Some(number) = descriptor(path) {
-        return inherited(number, bell);
-    }
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let mut options = File::options();
     options.create(true).mode(0o600).custom_flags(flags.bits());
@@ -49,19 +46,41 @@ pub fn open(path: &Path, append: bool, bell: &Bell) -> io::Result<Target> {
     }
 }
 
-/// What a descriptor of ours leads to.
+/// What a descriptor leads to.
 ///
 /// # Errors
-/// When it is not open.
-pub fn over(fd: BorrowedFd<'_>, bell: &Bell) -> io::Result<Target> {
-    match what(fd)? {
-        What::File | What::Other => Ok(Target::Inherited(File::from(fd.try_clone_to_owned()?))),
-        _ => Ok(Target::Outlet(Outlet::over(fd, bell)?)),
+/// When it is none that can be written.
+pub fn over(fd: OwnedFd, bell: &Bell) -> io::Result<Target> {
+    match what(&fd)? {
+        What::File | What::Other => Ok(Target::Inherited(File::from(fd))),
+        _ => Ok(Target::Outlet(Outlet::over(fd.as_fd(), bell)?)),
     }
 }
 
-/// The number in `/dev/fd/N` and its like. Such a file is not opened anew, which would begin at its start and empty it.
-pub fn descriptor(path: &Path) -> Option<i32> {
+/// Takes over the descriptors that paths like `/dev/fd/N` name, so that they end when their sink does; none for other
+/// paths. To be called before we open anything ourselves, which might get the number of one that is not open.
+pub fn handed_down(paths: &[PathBuf]) -> Vec<Option<io::Result<OwnedFd>>> {
+    let numbers: Vec<_> = paths.iter().map(|path| descriptor(path)).collect();
+    let open = |number| {
+        Path::new(&format!("/proc/self/fd/{number}"))
+            .symlink_metadata()
+            .map(|_| number)
+    };
+    // All are looked at before the first copy takes a number.
+    let open: Vec<_> = numbers.iter().map(|number| number.map(open)).collect();
+    let copies = open
+        .into_iter()
+        .map(|open| open.map(|number| duplicate(number?)))
+        .collect();
+    for number in numbers.into_iter().flatten().filter(|number| *number > 2) {
+        // Named twice, it is closed already.
+        let _ = nix::unistd::close(number);
+    }
+    copies
+}
+
+/// The number in `/dev/fd/N` and its like. Such a file is not opened anew, which would empty it.
+fn descriptor(path: &Path) -> Option<i32> {
     let path = path.to_str()?;
     let number = match path {
         "/dev/stdout" => "1",
@@ -71,14 +90,6 @@ pub fn descriptor(path: &Path) -> Option<i32> {
             .or_else(|| path.strip_prefix("/proc/self/fd/"))?,
     };
     number.parse().ok().filter(|number| *number >= 0)
-}
-
-fn inherited(number: i32, bell: &Bell) -> io::Result<Target> {
-    // /proc tells whether it is open before it is taken for open, and gives a descriptor of our own.
-    let link = PathBuf::from(format!("/proc/self/fd/{number}"));
-    link.symlink_metadata()?;
-    let copy = crate::sys::fds::duplicate(number)?;
-    over(std::os::fd::AsFd::as_fd(&copy), bell)
 }
 
 fn is_fifo(path: &Path) -> bool {

@@ -1,7 +1,7 @@
 //! Descriptors: what they are, and how to own one without touching those who share it.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// What kind of thing a descriptor leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,4 +40,16 @@ pub fn what(fd: impl AsFd) -> io::Result<What> {
 /// A socket cannot be opened again (ENXIO), nor can what we have no permission for.
 pub fn reopen(fd: impl AsFd, options: &std::fs::OpenOptions) -> io::Result<std::fs::File> {
     options.open(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
+}
+
+/// A copy of the descriptor of that number, with the same open file behind it.
+///
+/// # Errors
+/// When it is not open.
+pub fn duplicate(number: i32) -> io::Result<OwnedFd> {
+    if number < 0 {
+        return Err(nix::errno::Errno::EBADF.into());
+    }
+    // SAFETY: the number is not negative, and is only used in this one call, which says so when it is not open.
+    unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned()
 }
