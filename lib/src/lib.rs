@@ -9,6 +9,8 @@ pub mod line;
 pub mod manual;
 pub mod outcome;
 pub mod sink;
+pub mod source;
 pub mod sys;
 pub mod units;
+pub mod view;
 pub mod worker;

@@ -29,7 +29,7 @@ impl Sequence {
     /// another stream of the same name, or the same file again, and begins anew.
     pub fn see(&mut self, seq: u64) -> Option<Hole> {
         let hole = match self.last {
-            Some(last) if seq > last + 1 => Some(Hole {
+            Some(last) if seq > last.saturating_add(1) => Some(Hole {
                 from: last + 1,
                 to: seq - 1,
             }),

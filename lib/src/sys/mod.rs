@@ -2,5 +2,6 @@
 
 pub mod fds;
 pub mod process;
+pub mod signals;
 pub mod startup;
 pub mod watch;
