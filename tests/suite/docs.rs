@@ -27,7 +27,9 @@ macro_rules! tools {
 }
 
 tools! {
+    merge "../../bins/cl-merge/args.rs",
     spawn "../../bins/cl-spawn/args.rs",
+    tee "../../bins/cl-tee/args.rs",
 }
 
 struct Tool {
