@@ -8,5 +8,6 @@ pub mod frame;
 pub mod line;
 pub mod outcome;
 pub mod sink;
+pub mod state;
 pub mod sys;
 pub mod units;

@@ -1,0 +1,1 @@
+//! The fold, on lines as the tools write them.
