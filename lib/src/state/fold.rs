@@ -293,13 +293,15 @@ fn other(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
             kind,
         }) => limit(stream, status, resets_at, kind),
         Some(Event::Retry { delay, because, .. }) => {
-            let until = after(head.ts, delay);
-            let parked = stream.limit.as_ref().is_some_and(|limit| limit.status == "rejected");
-            stream.phase = if parked {
-                Phase::Parked { until }
-            } else {
-                Phase::Retrying { until }
-            };
+            if stream.outcome().is_none() {
+                let until = after(head.ts, delay);
+                let parked = stream.limit.as_ref().is_some_and(|limit| limit.status == "rejected");
+                stream.phase = if parked {
+                    Phase::Parked { until }
+                } else {
+                    Phase::Retrying { until }
+                };
+            }
             stream.say(head.ts, Voice::Trouble, &because);
         }
         Some(Event::Stop { because, .. }) => {
