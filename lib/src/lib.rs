@@ -11,3 +11,4 @@ pub mod sink;
 pub mod state;
 pub mod sys;
 pub mod units;
+pub mod worker;

@@ -4,6 +4,7 @@
 
 mod account;
 mod claude;
+mod launch;
 mod codex;
 mod gemini;
 mod opencode;
@@ -13,6 +14,7 @@ mod tasks;
 
 use crate::line::Usage;
 pub use account::Account;
+pub use launch::{Ask, Launch, command};
 use std::path::Path;
 
 /// Which CLI a worker is, as far as its lines are concerned.
