@@ -7,6 +7,7 @@ pub mod cli;
 pub mod frame;
 pub mod line;
 pub mod outcome;
+pub mod policy;
 pub mod sink;
 pub mod state;
 pub mod sys;
