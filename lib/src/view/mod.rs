@@ -1,0 +1,5 @@
+//! State in, text out: what the tools draw and print for people.
+
+mod clean;
+
+pub use clean::{clean, clean_lines, clip, line, width};
