@@ -1,6 +1,6 @@
 //! What every tool's command line shares: `--color`, messages of one form, one way to end.
 
-use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum, error::ErrorKind};
+use clap::{Parser, ValueEnum, error::ErrorKind};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;

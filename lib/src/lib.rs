@@ -7,6 +7,7 @@ pub mod cli;
 pub mod frame;
 pub mod line;
 pub mod outcome;
+pub mod sink;
 pub mod sys;
 pub mod units;
 pub mod view;

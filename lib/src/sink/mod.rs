@@ -1,0 +1,5 @@
+//! Where lines go.
+
+mod shared;
+
+pub use shared::Shared;
