@@ -1,3 +1,4 @@
 //! The Linux corner: what no library wraps, and every `unsafe` there is.
 
 pub mod fds;
+pub mod terminal;
