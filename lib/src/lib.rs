@@ -8,6 +8,8 @@ pub mod frame;
 pub mod line;
 pub mod outcome;
 pub mod sink;
+pub mod state;
 pub mod sys;
 pub mod units;
 pub mod view;
+pub mod worker;

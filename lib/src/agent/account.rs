@@ -25,11 +25,20 @@ pub struct Account {
     pub spoke: bool,
     /// Whether a turn has begun that has no result yet.
     pub in_turn: bool,
+    /// The blocks of this turn, finished.
     texts: Vec<String>,
-    deltas: String,
+    /// The block that is being written.
+    open: String,
+    /// Whether nothing but its pieces will tell the open block.
+    only: bool,
+    /// The text of the last turn that had one, while the present one has none.
+    earlier: Option<String>,
+    /// Tokens of the turns that are settled.
+    settled: Usage,
+    /// Tokens of each message of the turns that are not.
     messages: HashMap<String, Usage>,
-    loose_usage: Usage,
-    cost: Option<f64>,
+    steps: Option<f64>,
+    told: Option<f64>,
 }
 
 impl Account {
@@ -40,65 +49,237 @@ impl Account {
             Fact::Init { session, .. } => {
                 self.session = session.clone().or_else(|| self.session.take());
                 self.in_turn = true;
+                self.earlier = self.answer();
+                // A result's text stands for its own turn.
+                if let Some(result) = &mut self.result {
+                    result.text = None;
+                }
                 self.texts.clear();
-                self.deltas.clear();
+                self.open.clear();
             }
-            Fact::Text { text, sub: false } => self.texts.push(text.clone()),
-            Fact::Delta { text, only: true } => self.deltas.push_str(text),
-            Fact::Denied { tool } => self.denials.push(tool.clone()),
-            Fact::Usage { message, usage } if message.is_empty() => self.loose_usage += *usage,
+            Fact::Text { text, sub: false } => {
+                // A finished block repeats its pieces, unless they were all there is.
+                self.close();
+                self.texts.push(text.clone());
+            }
+            Fact::Delta { text, only } => {
+                self.only = *only;
+                self.open.push_str(text);
+            }
+            Fact::ToolStart { .. } => self.close(),
+            Fact::Denied { tool } => self.deny(tool),
+            Fact::Usage { message, usage } if message.is_empty() => self.settled += *usage,
             Fact::Usage { message, usage } => {
-                // The same message is told again for each of its blocks, with counts that only grow.
-                self.messages.insert(message.clone(), *usage);
+                // The same message is told again for each of its blocks, at first with less than it will have used.
+                let known = self.messages.entry(message.clone()).or_default();
+                known.input = known.input.max(usage.input);
+                known.output = known.output.max(usage.output);
+                known.cache_read = known.cache_read.max(usage.cache_read);
+                known.cache_write = known.cache_write.max(usage.cache_write);
             }
-            Fact::Cost(step) => *self.cost.get_or_insert(0.0) += step,
+            Fact::Cost(step) => *self.steps.get_or_insert(0.0) += step,
             Fact::Limit { status, resets_at, .. } => self.limit = Some((status.clone(), *resets_at)),
             Fact::Background(open) => self.pending.clone_from(open),
             Fact::Trouble(text) => self.trouble = Some(text.clone()),
-            Fact::Result(result) => {
-                self.in_turn = false;
-                self.results += 1;
-                self.session = result.session.clone().or_else(|| self.session.take());
-                for tool in &result.denials {
-                    if !self.denials.contains(tool) {
-                        self.denials.push(tool.clone());
-                    }
-                }
-                self.result = Some((**result).clone());
+            Fact::Result(result) => self.settle(result),
+            Fact::Text { .. } | Fact::Thinking | Fact::ToolEnd { .. } | Fact::Retry { .. } | Fact::Tasks(_) => {}
+        }
+    }
+
+    fn settle(&mut self, result: &ResultFact) {
+        self.in_turn = false;
+        self.results += 1;
+        self.session = result.session.clone().or_else(|| self.session.take());
+        for tool in &result.denials {
+            if !self.denials.contains(tool) {
+                self.denials.push(tool.clone());
             }
-            Fact::Text { .. }
-            | Fact::Delta { .. }
-            | Fact::Thinking
-            | Fact::ToolStart { .. }
-            | Fact::ToolEnd { .. }
-            | Fact::Retry { .. }
-            | Fact::Tasks(_) => {}
+        }
+        // A result tells its own turn's tokens, an interrupted one tells none, and the messages are all there is.
+        let told = result.usage.filter(|usage| *usage != Usage::default());
+        self.settled += told.unwrap_or_else(|| sum(&self.messages));
+        self.messages.clear();
+        // What a process has cost grows from result to result.
+        self.told = result.cost.or(self.told);
+        self.result = Some(result.clone());
+    }
+
+    fn deny(&mut self, tool: &str) {
+        // A worker that is denied without end shall not fill our memory.
+        if self.denials.len() < 1000 {
+            self.denials.push(tool.to_owned());
         }
     }
 
-    /// The answer: the last result's text, else what the last turn wrote.
+    /// Ends the open block.
+    fn close(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        if self.only && !open.is_empty() {
+            self.texts.push(open);
+        }
+    }
+
+    /// The answer: the last result's text, else what the last turn wrote, else what an earlier turn said.
+    ///
+    /// The text of a result that is an error tells the error, so what was written before that goes first.
     pub fn answer(&self) -> Option<String> {
-        let told = self
-            .result
-            .as_ref()
-            .and_then(|result| result.text.clone())
-            .filter(|text| !text.is_empty());
-        told.or_else(|| (!self.texts.is_empty()).then(|| self.texts.join("\n\n")))
-            .or_else(|| (!self.deltas.is_empty()).then(|| self.deltas.clone()))
+        let result = self.result.as_ref();
+        let text = || {
+            result
+                .and_then(|result| result.text.clone())
+                .filter(|text| !text.is_empty())
+        };
+        let error = result.is_some_and(|result| result.error);
+        if !error
+            && !self.in_turn
+            && let Some(text) = text()
+        {
+            return Some(text);
+        }
+        self.written().or_else(text).or_else(|| self.earlier.clone())
     }
 
-    /// Tokens, counted once per message; a result's own figure wins.
+    fn written(&self) -> Option<String> {
+        let open = (!self.open.is_empty()).then_some(self.open.as_str());
+        let blocks: Vec<&str> = self.texts.iter().map(String::as_str).chain(open).collect();
+        (!blocks.is_empty()).then(|| blocks.join("\n\n"))
+    }
+
+    /// Tokens, counted once per message; a result's own figure wins for its turn.
     pub fn usage(&self) -> Option<Usage> {
-        if let Some(usage) = self.result.as_ref().and_then(|result| result.usage) {
-            return Some(usage);
-        }
-        let mut sum = self.loose_usage;
-        self.messages.values().for_each(|usage| sum += *usage);
-        (sum != Usage::default()).then_some(sum)
+        let mut all = self.settled;
+        all += sum(&self.messages);
+        (all != Usage::default()).then_some(all)
     }
 
     /// Cost in US dollars, where the agent says it.
     pub fn cost(&self) -> Option<f64> {
-        self.result.as_ref().and_then(|result| result.cost).or(self.cost)
+        self.told.or(self.steps)
+    }
+}
+
+fn sum(messages: &HashMap<String, Usage>) -> Usage {
+    let mut sum = Usage::default();
+    messages.values().for_each(|usage| sum += *usage);
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(facts: &[Fact]) -> Account {
+        let mut account = Account::default();
+        facts.iter().for_each(|fact| account.add(fact));
+        account
+    }
+
+    fn text(text: &str) -> Fact {
+        let text = text.to_owned();
+        Fact::Text { text, sub: false }
+    }
+
+    fn delta(text: &str, only: bool) -> Fact {
+        let text = text.to_owned();
+        Fact::Delta { text, only }
+    }
+
+    fn init() -> Fact {
+        Fact::Init {
+            session: None,
+            model: None,
+        }
+    }
+
+    fn result(text: &str, cost: f64, output: u64) -> Fact {
+        Fact::Result(Box::new(ResultFact {
+            text: Some(text.to_owned()),
+            cost: Some(cost),
+            usage: Some(Usage {
+                output,
+                ..Usage::default()
+            }),
+            ..ResultFact::default()
+        }))
+    }
+
+    fn usage(message: &str, output: u64) -> Fact {
+        Fact::Usage {
+            message: message.to_owned(),
+            usage: Usage {
+                output,
+                ..Usage::default()
+            },
+        }
+    }
+
+    #[test]
+    fn a_second_result_adds_its_tokens_and_tells_the_whole_cost() {
+        let account = account(&[
+            init(),
+            usage("a", 1),
+            result("one", 0.5, 10),
+            init(),
+            result("two", 0.7, 5),
+        ]);
+        assert_eq!(account.usage().map(|usage| usage.output), Some(15));
+        assert_eq!(account.cost(), Some(0.7));
+        assert_eq!(account.answer().as_deref(), Some("two"));
+        assert_eq!(account.results, 2);
+    }
+
+    #[test]
+    fn the_answer_of_an_earlier_turn_stands_until_there_is_another() {
+        let mut account = account(&[init(), result("one", 0.0, 0), init()]);
+        assert_eq!(account.answer().as_deref(), Some("one"));
+        account.add(&result("", 0.0, 0));
+        assert_eq!(account.answer().as_deref(), Some("one"));
+        account.add(&init());
+        account.add(&text("more"));
+        assert_eq!(account.answer().as_deref(), Some("more"));
+    }
+
+    #[test]
+    fn an_error_does_not_hide_what_was_written() {
+        let failed = |text: &str| {
+            Fact::Result(Box::new(ResultFact {
+                error: true,
+                text: Some(text.to_owned()),
+                ..ResultFact::default()
+            }))
+        };
+        let cut = account(&[init(), text("half an"), usage("a", 7), failed("diagnostic")]);
+        assert_eq!(cut.answer().as_deref(), Some("half an"));
+        assert_eq!(cut.usage().map(|usage| usage.output), Some(7));
+        assert_eq!(account(&[init(), failed("no")]).answer().as_deref(), Some("no"));
+    }
+
+    #[test]
+    fn pieces_count_until_their_block_is_there() {
+        let mut account = account(&[init(), delta("a", false), delta("b", false)]);
+        assert_eq!(account.answer().as_deref(), Some("ab"));
+        account.add(&text("ab"));
+        account.add(&delta("c", true));
+        let tool = Fact::ToolStart {
+            id: String::new(),
+            name: String::new(),
+            what: String::new(),
+        };
+        account.add(&tool);
+        account.add(&delta("d", true));
+        assert_eq!(account.answer().as_deref(), Some("ab\n\nc\n\nd"));
+    }
+
+    #[test]
+    fn a_message_told_again_counts_once() {
+        let account = account(&[
+            usage("a", 1),
+            usage("a", 9),
+            usage("a", 1),
+            usage("b", 2),
+            usage("", 4),
+            usage("", 4),
+        ]);
+        assert_eq!(account.usage().map(|usage| usage.output), Some(19));
     }
 }

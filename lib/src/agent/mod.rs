@@ -4,9 +4,17 @@
 
 mod account;
 mod claude;
+mod launch;
+mod codex;
+mod gemini;
+mod opencode;
+mod recognise;
+mod soft;
+mod tasks;
 
 use crate::line::Usage;
 pub use account::Account;
+pub use launch::{Ask, Launch, command};
 use std::path::Path;
 
 /// Which CLI a worker is, as far as its lines are concerned.
@@ -58,6 +66,11 @@ impl Kind {
     pub fn of_command(command: &Path) -> Option<Self> {
         let name = command.file_name()?.to_str()?;
         Self::named(name).filter(|kind| *kind != Self::Plain)
+    }
+
+    /// The agent whose line this is, by members that no other program is likely to write together.
+    pub fn of_line(line: &[u8]) -> Option<Self> {
+        recognise::kind(line)
     }
 
     /// Whether it is an agent.
@@ -193,6 +206,12 @@ pub struct ResultFact {
 pub enum Reader {
     /// claude's lines, and qwen's, which have their shape.
     Claude(claude::Lines),
+    /// codex's lines.
+    Codex(codex::Lines),
+    /// gemini's lines.
+    Gemini(gemini::Lines),
+    /// opencode's lines.
+    Opencode(opencode::Lines),
     /// Nothing to read.
     Plain,
 }
@@ -201,16 +220,27 @@ impl Reader {
     /// A reader for that kind of worker.
     pub fn new(kind: Kind) -> Self {
         match kind {
-            Kind::Claude | Kind::Qwen => Self::Claude(claude::Lines::default()),
-            Kind::Codex | Kind::Gemini | Kind::Opencode | Kind::Plain => Self::Plain,
+            Kind::Claude => Self::Claude(claude::Lines::default()),
+            Kind::Qwen => Self::Claude(claude::Lines::qwen()),
+            Kind::Codex => Self::Codex(codex::Lines::default()),
+            Kind::Gemini => Self::Gemini(gemini::Lines::default()),
+            Kind::Opencode => Self::Opencode(opencode::Lines::default()),
+            Kind::Plain => Self::Plain,
         }
     }
 
-    /// Appends what one stdout line says; a line that is not the agent's says nothing.
+    /// Appends what one stdout line says, with or without the stream's header; a line that is not the agent's says
+    /// nothing.
     pub fn read(&mut self, line: &[u8], facts: &mut Vec<Fact>) {
         match self {
             Self::Claude(lines) => lines.read(line, facts),
+            Self::Codex(lines) => lines.read(line, facts),
+            Self::Gemini(lines) => lines.read(line, facts),
+            Self::Opencode(lines) => lines.read(line, facts),
             Self::Plain => {}
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,7 @@
 //! The Linux corner: what no library wraps, and every `unsafe` there is.
 
 pub mod fds;
+pub mod process;
+pub mod startup;
 pub mod terminal;
+pub mod watch;

@@ -1,0 +1,123 @@
+//! Processes: forking, being told of a parent's death, adopting orphans.
+
+use nix::errno::Errno;
+use nix::unistd::{ForkResult, Pid};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Forks; the child runs `child`, ends with the exit code it gives, and never returns.
+///
+/// # Errors
+/// When no process can be made.
+///
+/// # Panics
+/// When called while other threads run: the child of such a fork could find a lock held for ever.
+pub fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
+    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    assert_eq!(threads, 1, "only a process with one thread may fork");
+    // SAFETY: there is one thread, so no lock is held by another one in the child.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => exit_now(child()),
+    }
+}
+
+/// Makes this process the one that orphaned descendants fall to.
+///
+/// # Errors
+/// Never on the kernels we support.
+pub fn adopt_orphans() -> io::Result<()> {
+    // SAFETY: prctl with this option takes one integer and touches no memory.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) })?;
+    Ok(())
+}
+
+/// Names this process, as `ps` and `top` show it.
+pub fn set_name(name: &std::ffi::CStr) {
+    // SAFETY: prctl reads the string, which ends with a zero byte, and keeps no reference.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Closes every descriptor above stderr but these.
+pub fn close_all_but(keep: &[BorrowedFd<'_>]) {
+    let mut keep: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).filter(|&fd| fd > 2).collect();
+    keep.sort_unstable();
+    let mut from = 3;
+    for fd in keep.into_iter().chain([u32::MAX]) {
+        if from < fd {
+            // SAFETY: whoever owned these descriptors is the process we were forked from; nothing here uses them again.
+            unsafe { libc::syscall(libc::SYS_close_range, from, fd - 1, 0) };
+        }
+        from = fd.saturating_add(1);
+    }
+}
+
+/// Prepares what happens in the worker between fork and exec: a group of its own, default signals, its niceness, and
+/// death by SIGKILL if its parent dies.
+pub fn prepare(command: &mut Command, nice: i32) {
+    command.process_group(0);
+    let parent = nix::unistd::getpid();
+    let before_exec = move || {
+        // A background job of a shell script is born with INT and QUIT ignored; the stop ladder needs them.
+        for signal in [libc::SIGINT, libc::SIGQUIT] {
+            // SAFETY: setting a default disposition runs no code of ours.
+            if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        // SAFETY: prctl with this option takes one integer and touches no memory.
+        Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
+        if nix::unistd::getppid() != parent {
+            // The parent died before it was watched.
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        if nice != 0 {
+            // SAFETY: setpriority takes three integers and touches no memory.
+            // A niceness that is not permitted (below 0) leaves the worker as it is.
+            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+        }
+        Ok(())
+    };
+    // SAFETY: the closure allocates nothing and calls only functions that are safe between fork and exec.
+    unsafe { command.pre_exec(before_exec) };
+}
+
+/// Ends this process without running what others have left to be run at exit: a forked child's way out.
+fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit only ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+/// Makes descriptor `fd` lead where `to` leads.
+///
+/// # Errors
+/// When the system refuses.
+pub fn replace(fd: i32, to: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: only called for stdin, stdout and stderr, which no Rust object owns.
+    Errno::result(unsafe { libc::dup2(to.as_raw_fd(), fd) })?;
+    Ok(())
+}
+
+/// CPU seconds and the largest resident size in bytes of all children that were waited for.
+pub fn children_usage() -> (f64, u64) {
+    use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::time::TimeValLike;
+    match getrusage(UsageWho::RUSAGE_CHILDREN) {
+        Ok(usage) => {
+            let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+            (micros as f64 / 1e6, usage.max_rss() as u64 * 1024)
+        }
+        Err(_) => (0.0, 0),
+    }
+}
+
+/// Whether a signal is ignored, as it is under `nohup`.
+pub fn is_ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: with no new action given, sigaction only writes the present one, and zeroes are a valid value of it.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: it was zeroed, and written where the call succeeded.
+    asked == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}

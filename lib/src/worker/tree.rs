@@ -1,0 +1,123 @@
+//! The processes that descend from one: who they are, what they use.
+
+use std::fs;
+
+/// What a set of processes uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Load {
+    /// Resident bytes.
+    pub(super) rss: u64,
+    /// CPU seconds, those of ended and reaped children included.
+    pub(super) cpu: f64,
+}
+
+/// Every living process below `root`, which is left out itself. Zombies are not living.
+pub(super) fn descendants(root: i32) -> Vec<i32> {
+    let mut all = children(root);
+    let mut next = 0;
+    while next < all.len() {
+        let more = children(all[next]);
+        all.extend(more);
+        next += 1;
+    }
+    all.retain(|&pid| stat(pid).is_some_and(|stat| !matches!(stat.state, b'Z' | b'X')));
+    all
+}
+
+/// The load of everything below `root`.
+pub(super) fn load(root: i32) -> Load {
+    let mut sum = Load::default();
+    if let Some(stat) = stat(root) {
+        sum.cpu += stat.reaped;
+    }
+    for stat in descendants(root).into_iter().filter_map(stat) {
+        sum.rss += stat.rss;
+        sum.cpu += stat.own + stat.reaped;
+    }
+    sum
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let mut found = Vec::new();
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return found };
+    for task in tasks.flatten() {
+        match fs::read_to_string(task.path().join("children")) {
+            Ok(list) => found.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
+            // A kernel without that file, unless the task has just ended.
+            Err(_) if task.path().exists() => return children_by_scan(pid),
+            Err(_) => {}
+        }
+    }
+    found
+}
+
+fn children_by_scan(parent: i32) -> Vec<i32> {
+    let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
+    all.flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|&pid| stat(pid).is_some_and(|stat| stat.parent == parent))
+        .collect()
+}
+
+struct Stat {
+    state: u8,
+    parent: i32,
+    own: f64,
+    reaped: f64,
+    rss: u64,
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// A line of `/proc/PID/stat`; the second field may hold any character, so counting begins behind its last bracket.
+fn parse(line: &[u8]) -> Option<Stat> {
+    const TICKS: f64 = 100.0;
+    const PAGE: u64 = 4096;
+    let behind = memchr::memrchr(b')', line)?;
+    let fields: Vec<&str> = std::str::from_utf8(line.get(behind + 2..)?).ok()?.split_ascii_whitespace().collect();
+    let number = |at: usize| fields.get(at)?.parse::<f64>().ok();
+    Some(Stat {
+        state: *fields.first()?.as_bytes().first()?,
+        parent: fields.get(1)?.parse().ok()?,
+        own: (number(11)? + number(12)?) / TICKS,
+        reaped: (number(13)? + number(14)?) / TICKS,
+        rss: fields.get(21)?.parse::<u64>().ok()? * PAGE,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_stat_line_with_an_odd_name() {
+        let line = b"7 (a) b (c) S 3 7 7 0 -1 4194560 1 2 3 4 150 50 20 10 20 0 1 0 9 1000 5 18446744073709551615 1 1 0\n";
+        let stat = parse(line).unwrap();
+        assert_eq!((stat.state, stat.parent, stat.own, stat.reaped, stat.rss), (b'S', 3, 2.0, 0.3, 5 * 4096));
+        assert!(parse(b"7 (x").is_none());
+    }
+
+    #[test]
+    fn finds_a_grandchild() {
+        use std::io::Read;
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", "sleep 600 & echo $!; wait"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut pid = Vec::new();
+        let mut out = shell.stdout.take().unwrap();
+        while !pid.ends_with(b"\n") {
+            let mut byte = [0];
+            out.read_exact(&mut byte).unwrap();
+            pid.push(byte[0]);
+        }
+        let pid: i32 = std::str::from_utf8(&pid).unwrap().trim().parse().unwrap();
+        assert_eq!(descendants(shell.id() as i32), [pid]);
+        assert!(descendants(nix::unistd::getpid().as_raw()).contains(&pid));
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+        shell.wait().unwrap();
+    }
+}

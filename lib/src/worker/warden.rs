@@ -1,0 +1,348 @@
+//! The warden: a process between us and the worker that outlives us by an instant.
+//!
+//! It is the parent of the worker and adopts whatever the worker's descendants leave behind, in whatever session or
+//! group they hide, so that all of them can be found and ended. Its end of the socket says when we are gone: then it
+//! ends everything at once. It has a session of its own, so that neither a terminal nor a `kill` of our process group
+//! reaches it. Should the warden itself be killed, the worker dies with it, and its orphans fall to us.
+
+use super::tree;
+use crate::outcome::End;
+use crate::sys::process;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// What to start, and with what.
+#[derive(Debug)]
+pub(super) struct Launch {
+    /// The program and its arguments; the program is looked for on PATH.
+    pub(super) argv: Vec<OsString>,
+    /// Changes to the environment: `None` removes.
+    pub(super) env: Vec<(OsString, Option<OsString>)>,
+    /// Where it runs.
+    pub(super) cwd: Option<PathBuf>,
+    /// Its niceness.
+    pub(super) nice: i32,
+    /// Its stdin.
+    pub(super) stdin: OwnedFd,
+    /// Its stdout.
+    pub(super) stdout: OwnedFd,
+    /// Its stderr.
+    pub(super) stderr: OwnedFd,
+}
+
+/// What the warden is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Command {
+    /// Send this to the worker's process group.
+    Signal(i32),
+    /// Send this to every process of the tree.
+    Everyone(i32),
+    /// End what the worker left behind: SIGTERM, and SIGKILL after so long.
+    Sweep(Duration),
+    /// SIGKILL to everything.
+    KillAll,
+}
+
+/// What the warden tells.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Report {
+    /// The worker runs.
+    Started(i32),
+    /// The worker's own process has ended, or could not be started.
+    Ended(End),
+    /// The whole tree has ended: how many processes had to be ended after the worker, CPU seconds, peak bytes.
+    Empty {
+        orphans: u32,
+        cpu: f64,
+        rss: u64,
+    },
+    /// The warden is gone; so is the worker.
+    Gone,
+}
+
+/// Our side of a warden.
+#[derive(Debug)]
+pub(super) struct Warden {
+    socket: OwnedFd,
+    pid: Pid,
+    /// Children that we had before (a shell may `exec` us with jobs of its own): none of ours to end.
+    strangers: Vec<i32>,
+}
+
+impl Warden {
+    /// Starts a warden that starts the worker.
+    ///
+    /// # Errors
+    /// When the system has no process or descriptor left.
+    pub(super) fn launch(launch: Launch) -> io::Result<Self> {
+        process::adopt_orphans()?;
+        let strangers = tree::descendants(nix::unistd::getpid().as_raw());
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)?;
+        let serve = || Service::begin(&theirs, launch).and_then(|mut service| service.serve());
+        let pid = process::fork(|| i32::from(serve().is_err()))?;
+        drop(theirs);
+        Ok(Self { socket: ours, pid, strangers })
+    }
+
+    /// Its process, above the whole tree.
+    pub(super) fn pid(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
+    /// The socket, readable when there is a report.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Tells the warden; one that is gone needs no telling.
+    pub(super) fn tell(&self, command: Command) {
+        let (tag, number) = match command {
+            Command::Signal(signal) => (0, i64::from(signal)),
+            Command::Everyone(signal) => (1, i64::from(signal)),
+            Command::Sweep(after) => (2, after.as_millis() as i64),
+            Command::KillAll => (3, 0),
+        };
+        let _ = send_numbers(self.socket.as_fd(), [tag, number, 0, 0]);
+    }
+
+    /// The next report, if there is one.
+    pub(super) fn report(&self) -> Option<Report> {
+        match receive_numbers(self.socket.as_fd()) {
+            Ok(Some([0, pid, ..])) => Some(Report::Started(pid as i32)),
+            Ok(Some([1, code, ..])) => Some(Report::Ended(End::Exited(code as i32))),
+            Ok(Some([2, signal, ..])) => Some(Report::Ended(End::Signalled(signal as i32))),
+            Ok(Some([3, errno, ..])) => Some(Report::Ended(End::Unstartable(errno as i32))),
+            Ok(Some([4, orphans, millis, rss])) => {
+                Some(Report::Empty { orphans: orphans as u32, cpu: millis as f64 / 1000.0, rss: rss as u64 })
+            }
+            Ok(Some(_)) => None,
+            Err(Errno::EAGAIN | Errno::EINTR) => None,
+            Ok(None) | Err(_) => Some(Report::Gone),
+        }
+    }
+
+    /// Waits for the next report, without a runtime.
+    pub(super) fn wait(&self) -> Report {
+        loop {
+            if let Some(report) = self.report() {
+                return report;
+            }
+            let _ = poll(&mut [PollFd::new(self.fd(), PollFlags::POLLIN)], PollTimeout::NONE);
+        }
+    }
+
+    /// Takes over from a warden that was killed: ends what has fallen to us. Returns how many there were.
+    pub(super) fn bury(&self) -> u32 {
+        end_all(nix::unistd::getpid().as_raw(), &self.strangers)
+    }
+}
+
+impl Drop for Warden {
+    fn drop(&mut self) {
+        let _ = waitpid(self.pid, None);
+    }
+}
+
+/// The warden's own side.
+struct Service<'a> {
+    socket: &'a OwnedFd,
+    children: SignalFd,
+    worker: Option<Pid>,
+    ended: bool,
+    orphans: u32,
+    kill_at: Option<Instant>,
+    killing: bool,
+}
+
+impl<'a> Service<'a> {
+    fn begin(socket: &'a OwnedFd, launch: Launch) -> io::Result<Self> {
+        let _ = nix::unistd::setsid();
+        process::adopt_orphans()?;
+        process::set_name(c"cl-warden");
+        let mut mask = SigSet::empty();
+        mask.add(Signal::SIGCHLD);
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?;
+        let children = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        let stdio = [launch.stdin.as_fd(), launch.stdout.as_fd(), launch.stderr.as_fd()];
+        process::close_all_but(&[&[socket.as_fd(), children.as_fd()], &stdio[..]].concat());
+        let mut service = Self { socket, children, worker: None, ended: false, orphans: 0, kill_at: None, killing: false };
+        match spawn(launch) {
+            Ok(pid) => {
+                service.worker = Some(pid);
+                service.say([0, i64::from(pid.as_raw()), 0, 0]);
+            }
+            Err(error) => {
+                service.ended = true;
+                service.say([3, i64::from(error.raw_os_error().unwrap_or(libc::EINVAL)), 0, 0]);
+            }
+        }
+        // Our own stdin, stdout and stderr belong to others: held open here, they would never see an end.
+        let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+        for fd in 0..3 {
+            process::replace(fd, null.as_fd())?;
+        }
+        Ok(service)
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
+        loop {
+            if self.reap() {
+                let (cpu, rss) = process::children_usage();
+                self.say([4, i64::from(self.orphans), (cpu * 1000.0) as i64, rss as i64]);
+                return Ok(());
+            }
+            let timeout = match self.kill_at {
+                Some(at) => {
+                    let left = at.saturating_duration_since(Instant::now()).as_millis() as u64 + 1;
+                    PollTimeout::try_from(left.min(1 << 30)).unwrap_or(PollTimeout::MAX)
+                }
+                None => PollTimeout::NONE,
+            };
+            let mut fds =
+                [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN), PollFd::new(self.children.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, timeout) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            while let Ok(Some(_)) = self.children.read_signal() {}
+            if self.kill_at.is_some_and(|at| at <= Instant::now()) {
+                (self.kill_at, self.killing) = (None, true);
+            }
+            loop {
+                match receive_numbers(self.socket.as_fd()) {
+                    Ok(Some([tag, number, ..])) => self.obey(tag, number),
+                    Err(Errno::EAGAIN) => break,
+                    Err(Errno::EINTR) => {}
+                    // Nobody is there any more: what we started ends with them.
+                    Ok(None) | Err(_) => {
+                        end_all(nix::unistd::getpid().as_raw(), &[]);
+                        return Ok(());
+                    }
+                }
+            }
+            if self.killing {
+                // Again after each end, for a process may make another while it is being ended.
+                signal_all(Signal::SIGKILL);
+            }
+        }
+    }
+
+    fn obey(&mut self, tag: i64, number: i64) {
+        let signal = Signal::try_from(number as i32);
+        match (tag, signal) {
+            (0, Ok(signal)) if !self.ended => {
+                if let Some(worker) = self.worker {
+                    let _ = killpg(worker, signal);
+                    // A stopped worker would not notice.
+                    let _ = killpg(worker, Signal::SIGCONT);
+                }
+            }
+            (1, Ok(signal)) => signal_all(signal),
+            (2, _) => {
+                self.orphans = tree::descendants(nix::unistd::getpid().as_raw()).len() as u32;
+                signal_all(Signal::SIGTERM);
+                signal_all(Signal::SIGCONT);
+                self.kill_at = Some(Instant::now() + Duration::from_millis(number.max(0) as u64));
+            }
+            (3, _) => self.killing = true,
+            _ => {}
+        }
+    }
+
+    /// Waits for whoever has ended; whether nobody is left.
+    fn reap(&mut self) -> bool {
+        loop {
+            let status = waitpid(None, Some(WaitPidFlag::WNOHANG));
+            let (pid, report) = match status {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, [1, i64::from(code), 0, 0]),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, [2, i64::from(signal as i32), 0, 0]),
+                Ok(WaitStatus::StillAlive) => return false,
+                Ok(_) | Err(Errno::EINTR) => continue,
+                Err(_) => return self.ended,
+            };
+            if Some(pid) == self.worker {
+                self.ended = true;
+                self.say(report);
+            }
+        }
+    }
+
+    fn say(&self, numbers: [i64; 4]) {
+        let _ = send_numbers(self.socket.as_fd(), numbers);
+    }
+}
+
+fn spawn(launch: Launch) -> io::Result<Pid> {
+    let mut argv = launch.argv.into_iter();
+    let program = argv.next().ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
+    let mut command = std::process::Command::new(&program);
+    command.args(argv).arg0(&program);
+    command.stdin(Stdio::from(launch.stdin)).stdout(Stdio::from(launch.stdout)).stderr(Stdio::from(launch.stderr));
+    for (name, value) in launch.env {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    if let Some(cwd) = launch.cwd {
+        command.current_dir(cwd);
+    }
+    process::prepare(&mut command, launch.nice);
+    Ok(Pid::from_raw(command.spawn()?.id() as i32))
+}
+
+fn signal_all(signal: Signal) {
+    for pid in tree::descendants(nix::unistd::getpid().as_raw()) {
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+/// Ends everything below `root` (which is us) but `spare`, and waits until it is gone. Returns how many it met first.
+fn end_all(root: i32, spare: &[i32]) -> u32 {
+    let mut first = None;
+    loop {
+        let left: Vec<i32> = tree::descendants(root).into_iter().filter(|pid| !spare.contains(pid)).collect();
+        first.get_or_insert(left.len() as u32);
+        if left.is_empty() {
+            return first.unwrap_or(0);
+        }
+        for &pid in &left {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        // Our own children's end can be waited for; theirs then fall to us and are met in the next round.
+        for &pid in &left {
+            let _ = waitpid(Pid::from_raw(pid), None);
+        }
+    }
+}
+
+fn send_numbers(socket: BorrowedFd<'_>, numbers: [i64; 4]) -> nix::Result<usize> {
+    let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_ne_bytes()).collect();
+    send(socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL)
+}
+
+/// The next message; `None` when the other side is gone.
+fn receive_numbers(socket: BorrowedFd<'_>) -> nix::Result<Option<[i64; 4]>> {
+    let mut bytes = [0u8; 32];
+    if recv(socket.as_raw_fd(), &mut bytes, MsgFlags::empty())? < bytes.len() {
+        return Ok(None);
+    }
+    let mut numbers = [0i64; 4];
+    for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *number = i64::from_ne_bytes(*bytes);
+    }
+    Ok(Some(numbers))
+}
