@@ -8,6 +8,7 @@ pub mod frame;
 pub mod line;
 pub mod outcome;
 pub mod sink;
+pub mod source;
 pub mod state;
 pub mod sys;
 pub mod units;
