@@ -8,6 +8,7 @@ pub mod frame;
 pub mod glob;
 pub mod line;
 pub mod outcome;
+pub mod policy;
 pub mod sink;
 pub mod source;
 pub mod state;

@@ -321,7 +321,9 @@ impl Intake {
                 line = &line[at..];
                 continue;
             }
-            let half = !valid && (head.is_some() || (self.tagged() && (line.starts_with(PREFIX) || !eol && PREFIX.starts_with(line))));
+            let half = !valid
+                && (head.is_some()
+                    || (self.tagged() && (line.starts_with(PREFIX) || !eol && PREFIX.starts_with(line))));
             if half {
                 return self.torn(line, now, all, out);
             }

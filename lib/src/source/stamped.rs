@@ -1,7 +1,7 @@
 //! The stream of a source that has no headers: we number its lines, begin it, and end it from the evidence in them.
 
 use crate::agent::{Account, Fact, Kind, Reader};
-use crate::line::{Event, Exit, Name, Outcome, Start, Stamper, Ts};
+use crate::line::{Event, Exit, Name, Outcome, Stamper, Start, Ts};
 use crate::outcome::{End, Evidence, judge};
 
 /// A stream that we stamp.

@@ -1,6 +1,7 @@
 //! The Linux corner: what no library wraps, and every `unsafe` there is.
 
 pub mod fds;
+pub mod pidfd;
 pub mod process;
 pub mod startup;
 pub mod terminal;
