@@ -5,4 +5,5 @@ pub mod pidfd;
 pub mod process;
 pub mod signals;
 pub mod startup;
+pub mod terminal;
 pub mod watch;
