@@ -1,7 +1,7 @@
 //! What a SINK on a command line leads to, and how it is opened without waiting for anybody.
 
 use super::{Bell, Outlet};
-use crate::sys::fds::{What, duplicate, what};
+use crate::sys::fds::{What, dup_inherited, what};
 use nix::fcntl::OFlag;
 use std::fs::File;
 use std::io;
