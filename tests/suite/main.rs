@@ -2,4 +2,5 @@
 
 mod docs;
 mod harness;
+mod readme;
 mod wait;
