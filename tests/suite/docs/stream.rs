@@ -15,6 +15,7 @@ fn all() -> Vec<Event> {
         verdict: "met".into(),
         streams: Map::new(),
         text: "x".into(),
+        because: "x".into(),
     };
     let events = vec![
         Event::Start(Box::new(start())),
