@@ -1,1 +1,16 @@
-fn main() {}
+//! cl-spawn: runs one worker and writes its stream on stdout.
+
+mod args;
+mod order;
+
+use args::Args;
+use harmony::cli;
+use std::process::ExitCode;
+
+/// cl-spawn itself failed or was misused.
+const OURS: u8 = 125;
+
+fn main() -> ExitCode {
+    let args: Args = cli::parse(OURS);
+    cli::end("cl-spawn", order::run(args))
+}

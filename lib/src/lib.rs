@@ -10,3 +10,4 @@ pub mod outcome;
 pub mod sink;
 pub mod sys;
 pub mod units;
+pub mod worker;

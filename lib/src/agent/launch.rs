@@ -137,6 +137,13 @@ impl Kind {
             Self::Gemini | Self::Qwen | Self::Opencode | Self::Plain => Signal::SIGTERM,
         }
     }
+
+    /// The stop ladder below SIGKILL, as signal numbers, the gentlest first.
+    pub fn ladder(self) -> Vec<i32> {
+        let mut ladder = vec![self.first_signal() as i32, Signal::SIGTERM as i32];
+        ladder.dedup();
+        ladder
+    }
 }
 
 #[cfg(test)]

@@ -3,3 +3,4 @@
 pub mod fds;
 pub mod process;
 pub mod startup;
+pub mod watch;

@@ -7,20 +7,20 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Forks; the child runs `child` and never returns.
+/// Forks; the child runs `child`, ends with the exit code it gives, and never returns.
 ///
 /// # Errors
 /// When no process can be made.
 ///
 /// # Panics
 /// When called while other threads run: the child of such a fork could find a lock held for ever.
-pub fn fork(child: impl FnOnce() -> std::convert::Infallible) -> io::Result<Pid> {
+pub fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
     let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     assert_eq!(threads, 1, "only a process with one thread may fork");
     // SAFETY: there is one thread, so no lock is held by another one in the child.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Parent { child } => Ok(child),
-        ForkResult::Child => match child() {},
+        ForkResult::Child => exit_now(child()),
     }
 }
 
@@ -89,7 +89,7 @@ pub fn prepare(command: &mut Command, nice: i32) {
 }
 
 /// Ends this process without running what others have left to be run at exit: a forked child's way out.
-pub fn exit_now(code: i32) -> ! {
+fn exit_now(code: i32) -> ! {
     // SAFETY: _exit only ends the process.
     unsafe { libc::_exit(code) }
 }
@@ -115,4 +115,13 @@ pub fn children_usage() -> (f64, u64) {
         }
         Err(_) => (0.0, 0),
     }
+}
+
+/// Whether a signal is ignored, as it is under `nohup`.
+pub fn is_ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: with no new action given, sigaction only writes the present one, and zeroes are a valid value of it.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: it was zeroed, and written where the call succeeded.
+    asked == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }

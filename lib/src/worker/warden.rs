@@ -91,10 +91,8 @@ impl Warden {
         let strangers = tree::descendants(nix::unistd::getpid().as_raw());
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)?;
-        let pid = process::fork(|| match Service::begin(&theirs, launch).and_then(|mut service| service.serve()) {
-            Ok(()) => process::exit_now(0),
-            Err(_) => process::exit_now(1),
-        })?;
+        let serve = || Service::begin(&theirs, launch).and_then(|mut service| service.serve());
+        let pid = process::fork(|| i32::from(serve().is_err()))?;
         drop(theirs);
         Ok(Self { socket: ours, pid, strangers })
     }

@@ -1,0 +1,210 @@
+use clap::{Parser, ValueEnum};
+use harmony::line::Name;
+use harmony::units;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Run one coding agent, or any command, and write its stream on stdout
+///
+/// Starts a worker, takes every byte it writes, and passes it on as a cl stream (see cl-stream(5)): each line under
+/// the stream's NAME, numbered and with its time, with events for the start, for stderr, for silence, and for the end.
+/// The last line says what became of the worker and why, and the exit code agrees with it: 0 means that it worked.
+///
+/// The worker never waits for a slow reader when its output is captured in a file, as an agent's is. When the reader
+/// goes away, at a timeout, or on Ctrl-C, the worker is stopped, the gentle way first. When cl-spawn ends, however it
+/// ends, everything that descends from the worker has ended too.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cl-spawn",
+    version,
+    override_usage = "cl-spawn [OPTIONS] NAME [PROMPT]\n       cl-spawn [OPTIONS] NAME [PROMPT] -- COMMAND [ARG]...",
+    after_long_help = "Exit status: 0 the worker succeeded; its own code when it failed; 1 when its result is incomplete or cut; \
+        124 at a timeout or for want of a sign of life; 125 when cl-spawn itself failed or was misused; 126 or 127 when the \
+        worker could not be started; 128+N when signal N ended it or us, 141 when the reader went away.\n\n\
+        Environment of the worker: CL_STREAM and CLAUDE_STREAM_ID hold NAME, CL_ATTEMPT the number of the attempt; \
+        CLAUDECODE is removed, so that a claude may be started from within a claude. Agents get NO_COLOR=1 and FORCE_COLOR=0.\n\n\
+        Example: cl-spawn main 'Why is the build slow?' | cl-merge -o text"
+)]
+pub struct Args {
+    /// What the stream is called: letters, digits, '_', '.' and '-', with '/' between levels
+    #[arg(value_name = "NAME")]
+    pub name: Name,
+
+    /// What to ask; absent and without COMMAND, it is read from stdin
+    ///
+    /// The prompt reaches the worker on its stdin, never in its arguments, where others could read it.
+    #[arg(value_name = "PROMPT")]
+    pub prompt: Option<OsString>,
+
+    /// What to run instead of an agent of ours
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+
+    /// How to start the worker and how to read its lines
+    ///
+    /// claude, codex, gemini, qwen, opencode or plain; replay:FOLDER plays FOLDER/NAME.ndjson by cl-replay. Without
+    /// COMMAND the default is claude. With COMMAND the default is auto: by the command's name, else by its first JSON
+    /// line, else plain.
+    #[arg(long, value_name = "AGENT", value_parser = agent)]
+    pub agent: Option<Agent>,
+
+    /// The model, by the agent's own name for it
+    #[arg(short, long, value_name = "MODEL")]
+    pub model: Option<String>,
+
+    /// The tools that the agent may use without asking, as a comma list; an empty list is none
+    #[arg(long, value_name = "LIST")]
+    pub tools: Option<String>,
+
+    /// What to add to the agent's system prompt
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+
+    /// Ask for the answer token by token
+    #[arg(long)]
+    pub partial: bool,
+
+    /// A further argument for the agent, as it is; repeatable
+    #[arg(long = "arg", value_name = "ARG", allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+
+    /// Where the worker runs
+    #[arg(short = 'C', long, value_name = "DIR")]
+    pub cwd: Option<PathBuf>,
+
+    /// A variable for the worker's environment; repeatable
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    pub env: Vec<(OsString, OsString)>,
+
+    /// How long the whole run may take; 0 is for ever
+    #[arg(short, long, value_name = "DURATION", value_parser = units::duration, default_value = "0")]
+    pub timeout: Duration,
+
+    /// How long to wait between two steps when stopping a worker
+    #[arg(short, long, value_name = "DURATION", value_parser = units::duration, default_value = "5s")]
+    pub kill_after: Duration,
+
+    /// How long the worker may show no sign of life; 0 is for ever (for agents 10m)
+    ///
+    /// Signs of life are output, an agent's notice that it retries, and CPU use of what it started.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub idle: Option<Duration>,
+
+    /// How long an agent may live on after its last result with nothing pending; 0 is for ever (for agents 10s)
+    ///
+    /// It is stopped then; what became of it stays what its result said.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub linger: Option<Duration>,
+
+    /// The worker's stdin: null, pty (a terminal that says nothing), inherit, or a file
+    ///
+    /// By default the prompt; for a COMMAND without one: inherit when our stdin is a pipe or a file, else null.
+    #[arg(long, value_name = "WHAT", value_parser = stdin)]
+    pub stdin: Option<Stdin>,
+
+    /// How stdout is taken: auto, file, pipe or pty
+    ///
+    /// Into a file the worker can always write, and a slow reader costs disk; agents lose output on pipes, so for them
+    /// auto is file. Through a pipe a slow reader holds the worker up, as in any pipeline; for a COMMAND auto is pipe.
+    /// A pty is for programs that would write in large blocks otherwise.
+    #[arg(long, value_enum, value_name = "HOW", default_value = "auto", hide_possible_values = true)]
+    pub capture: CaptureHow,
+
+    /// The length of line from which on it travels in pieces
+    #[arg(long, value_name = "SIZE", value_parser = units::size, default_value = "64M")]
+    pub max_line: u64,
+
+    /// Where the worker's stderr goes: event (into the stream), pass (to our stderr) or drop
+    #[arg(long, value_enum, value_name = "WHERE", default_value = "event", hide_possible_values = true)]
+    pub stderr: StderrWhere,
+
+    /// After how long a silence to say so in the stream; 0 is never
+    #[arg(long, value_name = "DURATION", value_parser = units::duration, default_value = "5s")]
+    pub heartbeat: Duration,
+
+    /// The niceness of the worker and all it starts
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(-20..=19), default_value = "0", allow_negative_numbers = true)]
+    pub nice: i32,
+
+    /// Print the environment and the command that would be run, and nothing else
+    #[arg(long)]
+    pub dry_run: bool,
+
+    #[command(flatten)]
+    pub common: harmony::cli::Common,
+}
+
+/// How a worker is started and read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Agent {
+    /// By the command's name or its first line.
+    Auto,
+    /// One we know.
+    Known(harmony::agent::Kind),
+    /// Recordings in this folder.
+    Replay(PathBuf),
+}
+
+/// A worker's stdin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stdin {
+    /// Nothing.
+    Null,
+    /// A terminal that says nothing.
+    Pty,
+    /// Ours.
+    Inherit,
+    /// A file.
+    File(PathBuf),
+}
+
+/// How stdout is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CaptureHow {
+    /// As suits the worker.
+    Auto,
+    /// Into an unlinked file.
+    File,
+    /// Through a pipe.
+    Pipe,
+    /// Through a terminal.
+    Pty,
+}
+
+/// Where stderr goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StderrWhere {
+    /// Into the stream.
+    Event,
+    /// To our stderr.
+    Pass,
+    /// Nowhere.
+    Drop,
+}
+
+fn agent(text: &str) -> Result<Agent, String> {
+    match text.split_once(':') {
+        Some(("replay", folder)) if !folder.is_empty() => Ok(Agent::Replay(folder.into())),
+        _ if text == "auto" => Ok(Agent::Auto),
+        _ => harmony::agent::Kind::named(text).map(Agent::Known).ok_or_else(|| {
+            "choose claude, codex, gemini, qwen, opencode, plain, auto or replay:FOLDER".to_owned()
+        }),
+    }
+}
+
+fn stdin(text: &str) -> Result<Stdin, std::convert::Infallible> {
+    Ok(match text {
+        "null" => Stdin::Null,
+        "pty" => Stdin::Pty,
+        "inherit" => Stdin::Inherit,
+        file => Stdin::File(file.into()),
+    })
+}
+
+fn variable(text: &str) -> Result<(OsString, OsString), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,266 @@
+//! From the command line to what is asked of a worker.
+
+use crate::OURS;
+use crate::args::{Agent, Args, CaptureHow, StderrWhere, Stdin};
+use harmony::agent::{Ask, Kind, command};
+use harmony::cli::{self, Failure, reason};
+use harmony::sys::fds::{What, what};
+use harmony::worker::{self, Capture, Limits, Order, StderrTo};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What agents get where nothing else is said.
+const AGENT_IDLE: Duration = Duration::from_secs(600);
+const AGENT_LINGER: Duration = Duration::from_secs(10);
+
+/// Runs what the command line asks for; gives the exit code.
+pub fn run(args: Args) -> Result<u8, Failure> {
+    let dry_run = args.dry_run;
+    let worker = Worker::choose(&args)?;
+    let env = environment(&args, &worker);
+    if dry_run {
+        return print(&args, &worker, &env);
+    }
+    let order = order(args, worker, env)?;
+    let name = order.argv.first().cloned().unwrap_or_default();
+    let ended = worker::run(order).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure { message: "stdout: nobody reads it".to_owned(), code: 141 },
+        _ => ours(format!("cannot run {}: {}", name.display(), reason(&error))),
+    })?;
+    if let Some(error) = &ended.sink {
+        cli::complain("cl-spawn", &format!("stdout: {}", reason(error)));
+    }
+    if ended.exit.outcome == harmony::line::Outcome::Unstartable {
+        cli::complain("cl-spawn", &ended.exit.because);
+    }
+    Ok(ended.code)
+}
+
+fn ours(message: impl Into<String>) -> Failure {
+    Failure { message: message.into(), code: OURS }
+}
+
+/// The worker that was chosen: what to run, how to read it.
+struct Worker {
+    argv: Vec<OsString>,
+    kind: Option<Kind>,
+    /// Whether it is an agent's command line of our making, or plays one.
+    as_agent: bool,
+}
+
+impl Worker {
+    fn choose(args: &Args) -> Result<Self, Failure> {
+        if !args.command.is_empty() {
+            return Self::command(args);
+        }
+        match args.agent.clone().unwrap_or(Agent::Known(Kind::Claude)) {
+            Agent::Auto | Agent::Known(Kind::Plain) => {
+                Err(ours("--agent: auto and plain need a COMMAND; put it behind --, as in cl-spawn NAME -- COMMAND"))
+            }
+            Agent::Replay(folder) => {
+                no_agent_options(args, "a recording")?;
+                let file = folder.join(format!("{}.ndjson", args.name));
+                let mut argv = vec![beside_us("cl-replay"), file.into()];
+                argv.extend(args.args.iter().cloned());
+                Ok(Self { argv, kind: None, as_agent: true })
+            }
+            Agent::Known(kind) => {
+                let ask = Ask {
+                    agent: kind,
+                    model: args.model.clone(),
+                    tools: args.tools.clone(),
+                    system: args.system.clone(),
+                    partial: args.partial,
+                    args: args.args.clone(),
+                };
+                Ok(Self { argv: command(&ask).map_err(ours)?.argv, kind: Some(kind), as_agent: true })
+            }
+        }
+    }
+
+    fn command(args: &Args) -> Result<Self, Failure> {
+        no_agent_options(args, "a COMMAND")?;
+        if !args.args.is_empty() {
+            return Err(ours("--arg: goes with an agent; give a COMMAND its arguments behind it"));
+        }
+        let program = Path::new(&args.command[0]);
+        let kind = match &args.agent {
+            None | Some(Agent::Auto) => Kind::of_command(program),
+            Some(Agent::Known(kind)) => Some(*kind),
+            Some(Agent::Replay(_)) => return Err(ours("--agent: a recording is played, or a COMMAND is run, not both")),
+        };
+        Ok(Self { argv: args.command.clone(), kind, as_agent: kind.is_some_and(Kind::is_agent) })
+    }
+}
+
+fn no_agent_options(args: &Args, what: &str) -> Result<(), Failure> {
+    let given = [
+        ("--model", args.model.is_some()),
+        ("--tools", args.tools.is_some()),
+        ("--system", args.system.is_some()),
+        ("--partial", args.partial),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((option, _)) => Err(ours(format!("{option}: goes with an agent, not with {what}"))),
+        None => Ok(()),
+    }
+}
+
+/// A tool of ours: the one beside this program, else the one on PATH.
+fn beside_us(tool: &str) -> OsString {
+    let beside = std::env::current_exe().ok().and_then(|us| Some(us.parent()?.join(tool))).filter(|path| path.exists());
+    beside.unwrap_or_else(|| PathBuf::from(tool)).into()
+}
+
+/// The changes to the environment, the user's own last.
+fn environment(args: &Args, worker: &Worker) -> Vec<(OsString, Option<OsString>)> {
+    let name = args.name.as_str();
+    let mut env: Vec<(OsString, Option<OsString>)> = vec![("CLAUDECODE".into(), None)];
+    let mut set = |name: &str, value: &str| env.push((name.into(), Some(value.into())));
+    set("CL_STREAM", name);
+    set("CL_ATTEMPT", "1");
+    set("CLAUDE_STREAM_ID", name);
+    if worker.as_agent {
+        set("NO_COLOR", "1");
+        set("FORCE_COLOR", "0");
+    }
+    env.extend(args.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
+    env
+}
+
+fn order(args: Args, worker: Worker, env: Vec<(OsString, Option<OsString>)>) -> Result<Order, Failure> {
+    if let Some(cwd) = &args.cwd
+        && !cwd.is_dir()
+    {
+        return Err(Failure { message: format!("-C {}: no such directory", cwd.display()), code: 127 });
+    }
+    let (stdin, prompt) = stdin(&args, &worker)?;
+    let never = |limit: Duration| (!limit.is_zero()).then_some(limit);
+    let agent_limits =
+        (never(args.idle.unwrap_or(AGENT_IDLE)), never(args.linger.unwrap_or(AGENT_LINGER)));
+    let given = |limit: Option<Duration>, agents: Option<Duration>| match limit {
+        None if worker.kind.is_some_and(Kind::is_agent) => agents,
+        given => given.and_then(never),
+    };
+    let limits = Limits {
+        timeout: never(args.timeout),
+        kill_after: args.kill_after,
+        idle: given(args.idle, agent_limits.0),
+        linger: given(args.linger, agent_limits.1),
+        heartbeat: never(args.heartbeat),
+        ladder: worker.kind.unwrap_or(Kind::Plain).ladder(),
+    };
+    Ok(Order {
+        stream: args.name,
+        kind: worker.kind,
+        argv: worker.argv,
+        env,
+        cwd: args.cwd,
+        nice: args.nice,
+        stdin,
+        prompt,
+        capture: match args.capture {
+            CaptureHow::Auto if worker.as_agent => Capture::File,
+            CaptureHow::Auto | CaptureHow::Pipe => Capture::Pipe,
+            CaptureHow::File => Capture::File,
+            CaptureHow::Pty => Capture::Pty,
+        },
+        stderr: match args.stderr {
+            StderrWhere::Event => StderrTo::Event,
+            StderrWhere::Pass => StderrTo::Pass,
+            StderrWhere::Drop => StderrTo::Drop,
+        },
+        max_line: usize::try_from(args.max_line).unwrap_or(usize::MAX),
+        limits,
+        agent_limits,
+    })
+}
+
+/// The worker's stdin (`None` is a silent terminal), and the prompt where there is one.
+fn stdin(args: &Args, worker: &Worker) -> Result<(Option<OwnedFd>, Option<String>), Failure> {
+    let told = |prompt: &[u8]| Some(String::from_utf8_lossy(prompt).into_owned());
+    match (&args.stdin, &args.prompt) {
+        (Some(_), Some(_)) => Err(ours("--stdin: the prompt is the worker's stdin; give one of them")),
+        (Some(Stdin::Null), None) => Ok((Some(open("/dev/null")?), None)),
+        (Some(Stdin::Pty), None) => Ok((None, None)),
+        (Some(Stdin::Inherit), None) => Ok((Some(our_stdin()?), None)),
+        (Some(Stdin::File(file)), None) => Ok((Some(open(file)?), None)),
+        (None, Some(prompt)) => {
+            use std::os::unix::ffi::OsStrExt;
+            Ok((Some(in_memory(prompt.as_bytes())?), told(prompt.as_bytes())))
+        }
+        (None, None) if !args.command.is_empty() || matches!(args.agent, Some(Agent::Replay(_))) => {
+            let inherit = matches!(what(io::stdin()), Ok(What::Pipe | What::File | What::Socket));
+            Ok((Some(if inherit && worker.kind.is_none_or(|kind| !kind.is_agent()) { our_stdin()? } else { open("/dev/null")? }), None))
+        }
+        (None, None) => {
+            if io::stdin().is_terminal() {
+                return Err(ours("no prompt: give it as PROMPT, or on stdin"));
+            }
+            let mut prompt = Vec::new();
+            io::stdin().read_to_end(&mut prompt).map_err(|error| ours(format!("stdin: {}", reason(&error))))?;
+            Ok((Some(in_memory(&prompt)?), told(&prompt)))
+        }
+    }
+}
+
+fn our_stdin() -> Result<OwnedFd, Failure> {
+    io::stdin().as_fd().try_clone_to_owned().map_err(|error| ours(format!("stdin: {}", reason(&error))))
+}
+
+fn open(path: impl AsRef<Path>) -> Result<OwnedFd, Failure> {
+    let path = path.as_ref();
+    File::open(path).map(OwnedFd::from).map_err(|error| ours(format!("--stdin {}: {}", path.display(), reason(&error))))
+}
+
+/// A file in memory: unlike a pipe it has an end from the beginning, and any size.
+fn in_memory(bytes: &[u8]) -> Result<OwnedFd, Failure> {
+    let make = || {
+        let mut file = File::from(nix::sys::memfd::memfd_create(c"prompt", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?);
+        file.write_all(bytes)?;
+        file.rewind()?;
+        io::Result::Ok(OwnedFd::from(file))
+    };
+    make().map_err(|error| ours(format!("cannot hold the prompt: {}", reason(&error))))
+}
+
+/// `--dry-run`: one line that a shell would take.
+fn print(args: &Args, worker: &Worker, env: &[(OsString, Option<OsString>)]) -> Result<u8, Failure> {
+    let mut words: Vec<String> = vec!["env".to_owned()];
+    if let Some(cwd) = &args.cwd {
+        words.extend(["-C".to_owned(), quoted(cwd.as_os_str())]);
+    }
+    for (name, value) in env {
+        match value {
+            Some(value) => words.push(format!("{}={}", name.display(), quoted(value))),
+            None => words.extend(["-u".to_owned(), name.display().to_string()]),
+        }
+    }
+    words.extend(worker.argv.iter().map(|word| quoted(word)));
+    let line = words.join(" ") + "\n";
+    io::stdout().write_all(line.as_bytes()).map_err(|error| Failure::io("stdout", &error))?;
+    Ok(0)
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &OsStr) -> String {
+    let text = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@%+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_for_a_shell() {
+        for (word, expected) in [("a-b=c", "a-b=c"), ("", "''"), ("it's", r"'it'\''s'"), ("a b", "'a b'")] {
+            assert_eq!(quoted(OsStr::new(word)), expected);
+        }
+    }
+}
