@@ -324,3 +324,22 @@ fn cl_spawn_plays_a_folder_of_recordings() {
     let none = run("cl-spawn", &["other", "--agent", &agent]).exits(1);
     assert!(none.text().contains("No such file or directory"), "{}", none.text());
 }
+
+#[test]
+fn the_recordings_are_whole_and_say_nothing_of_the_machine() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/recordings");
+    for name in ["main", "context", "suggestions", "validation"] {
+        let file = folder.join(format!("{name}.ndjson"));
+        let recorded = fs::read_to_string(&file).expect("reads");
+        assert!(recorded.len() < 100_000, "{name}: {} bytes", recorded.len());
+        for private in ["/tmp", "/home/", "/root", "sk-ant", env!("CARGO_MANIFEST_DIR")] {
+            assert!(!recorded.contains(private), "{name}: {private}");
+        }
+        let lines = crate::harness::json_lines(recorded.as_bytes());
+        let last = lines.last().expect("an exit");
+        assert_eq!((text(last, "/subtype"), text(last, "/outcome")), ("exit", "success"));
+        let played = replay(&file, &["--speed", "max"]).ok();
+        assert_eq!(last["bytes"].as_u64(), Some(played.out.len() as u64));
+        assert_eq!(last["lines"].as_u64(), Some(played.json().len() as u64));
+    }
+}
