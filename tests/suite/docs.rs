@@ -29,6 +29,7 @@ macro_rules! tools {
 tools! {
     merge "../../bins/cl-merge/args.rs",
     progress "../../bins/cl-progress/args.rs",
+    replay "../../bins/cl-replay/args.rs",
     spawn "../../bins/cl-spawn/args.rs",
     tee "../../bins/cl-tee/args.rs",
     wait "../../bins/cl-wait/args.rs",

@@ -2,5 +2,7 @@
 
 mod docs;
 mod harness;
+mod live;
 mod readme;
+mod replay;
 mod wait;
