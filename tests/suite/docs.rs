@@ -98,7 +98,13 @@ fn every_option_is_everywhere() {
     for tool in tools() {
         let help = run(tool.name(), &["--help"]).ok();
         let page = shown(&root().join(format!("man/{}.1", tool.name())));
-        for option in options(help.text()) {
+        let options = options(help.text());
+        assert!(
+            options.contains("--help") && options.contains("-V"),
+            "{}: {options:?}",
+            tool.name()
+        );
+        for option in options {
             if let Some(page) = &page {
                 assert!(
                     words(page).any(|word| word == option),
@@ -295,12 +301,15 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
 }
 
-/// The options that stand at the beginning of a help's lines.
+/// The options that a help lists: `  -x, --long`, or `      --long`.
 fn options(help: &str) -> BTreeSet<String> {
-    let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
-    let names = lines.flat_map(|line| line.split(", ").take_while(|part| part.starts_with('-')));
-    let bare = names.map(|part| part.split([' ', '=', '[']).next().unwrap_or(part).to_owned());
-    bare.filter(|name| name != "-" && name != "--").collect()
+    let lines = help.lines().skip_while(|line| *line != "Options:").skip(1);
+    let listed = lines.take_while(|line| line.is_empty() || line.starts_with(' '));
+    let heads = listed.filter(|line| line.starts_with("  -") || line.starts_with("      --"));
+    let names = heads.flat_map(|line| line.trim_start().split(", ").take_while(|part| part.starts_with('-')));
+    names
+        .map(|part| part.split([' ', '=', '[']).next().unwrap_or(part).to_owned())
+        .collect()
 }
 
 fn generate(tool: &Tool) -> Vec<(PathBuf, String)> {

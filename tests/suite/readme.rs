@@ -18,8 +18,14 @@ fn blocks(text: &str) -> Vec<Block> {
     let mut found = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((at, line)) = lines.next() {
-        let Some(language) = line.strip_prefix("```") else { continue };
-        let body: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+        let Some(language) = line.strip_prefix("```") else {
+            continue;
+        };
+        let body: Vec<&str> = lines
+            .by_ref()
+            .map(|(_, line)| line)
+            .take_while(|line| *line != "```")
+            .collect();
         let (shell, script) = match language {
             "sh" => ("sh", body.join("\n")),
             "bash" => ("bash", body.join("\n")),
@@ -39,7 +45,10 @@ fn blocks(text: &str) -> Vec<Block> {
 /// What stands below `run: |` in a workflow.
 fn run_part(body: &[&str]) -> String {
     let indent = |line: &str| line.len() - line.trim_start().len();
-    let at = body.iter().position(|line| line.trim() == "run: |").expect("a step that runs something");
+    let at = body
+        .iter()
+        .position(|line| line.trim() == "run: |")
+        .expect("a step that runs something");
     let deeper = body[at + 1..].iter().take_while(|line| indent(line) > indent(body[at]));
     deeper.map(|line| line.trim_start()).collect::<Vec<_>>().join("\n")
 }
@@ -65,7 +74,10 @@ fn clone() -> tempfile::TempDir {
 /// A shell in that folder. It sees the tools, the stand-in for claude, and no cargo.
 fn shell(name: &str, home: &Path) -> Command {
     let mut shell = command(name);
-    let path = shell.get_envs().find_map(|(name, value)| (name == "PATH").then_some(value?.to_owned())).expect("a PATH");
+    let path = shell
+        .get_envs()
+        .find_map(|(name, value)| (name == "PATH").then_some(value?.to_owned()))
+        .expect("a PATH");
     let path = format!("{}:{}", home.join("bin").display(), path.to_string_lossy());
     shell
         .current_dir(home)
@@ -89,7 +101,12 @@ fn installed(program: &str) -> bool {
 fn went_well(done: &Done, what: &str) {
     let complaints: Vec<&str> = done.err.lines().filter(|line| line.starts_with("cl-")).collect();
     let text = String::from_utf8_lossy(&done.out);
-    assert!(done.code() == 0 && complaints.is_empty(), "{what} ended with {}: {}\n{text}", done.code(), done.err);
+    assert!(
+        done.code() == 0 && complaints.is_empty(),
+        "{what} ended with {}: {}\n{text}",
+        done.code(),
+        done.err
+    );
 }
 
 /// In the order in which they stand, for some use what those before have left, as a reader would.
@@ -100,8 +117,16 @@ fn every_command_works() {
     let mut tmux = false;
     let blocks = blocks(&readme);
     assert!(blocks.len() > 9, "only {} blocks were found", blocks.len());
-    for Block { line, shell: name, script } in blocks {
-        if ["tmux", "jq"].iter().any(|program| script.contains(&format!("{program} ")) && !installed(program)) {
+    for Block {
+        line,
+        shell: name,
+        script,
+    } in blocks
+    {
+        if ["tmux", "jq"]
+            .iter()
+            .any(|program| script.contains(&format!("{program} ")) && !installed(program))
+        {
             continue;
         }
         tmux |= script.contains("tmux ");
@@ -129,11 +154,16 @@ fn what_it_names_is_there() {
         let text = fs::read_to_string(root().join(page)).expect(page);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let elsewhere = target.starts_with("http") || target.starts_with('#');
-            assert!(elsewhere || root().join(target).exists(), "{page} leads to {target}, which is not there");
+            assert!(
+                elsewhere || root().join(target).exists(),
+                "{page} leads to {target}, which is not there"
+            );
         }
         for named in text.split('`').skip(1).step_by(2) {
             let path = named.split_whitespace().next().unwrap_or("");
-            let ours = ["lib/", "bins/", "man/", "examples/", "tests/", "completions/"].iter().any(|top| path.starts_with(top));
+            let ours = ["lib/", "bins/", "man/", "examples/", "tests/", "completions/"]
+                .iter()
+                .any(|top| path.starts_with(top));
             let there = !ours || path.contains('*') || root().join(path).exists();
             assert!(there, "{page} names {path}, which is not there");
         }
@@ -149,12 +179,24 @@ fn the_demo_plays_its_recordings() {
     let done = finish(demo, b"").exits(0);
     for stream in ["main", "context", "suggestions", "validation"] {
         let recording = fs::read(root().join(format!("examples/recordings/{stream}.ndjson"))).expect("a recording");
-        let last = recording.trim_ascii_end().rsplit(|&b| b == b'\n').next().expect("a line");
+        let last = recording
+            .trim_ascii_end()
+            .rsplit(|&b| b == b'\n')
+            .next()
+            .expect("a line");
         let exit: serde_json::Value = serde_json::from_slice(last).expect("JSON");
         let answer = exit["text"].as_str().expect("an answer");
-        assert!(done.text().contains(answer.trim()), "the answer of {stream} is missing: {}", done.text());
+        assert!(
+            done.text().contains(answer.trim()),
+            "the answer of {stream} is missing: {}",
+            done.text()
+        );
     }
-    let run = done.err.lines().find_map(|line| line.strip_prefix("demo.sh: the run is kept in ")).expect("says where");
+    let run = done
+        .err
+        .lines()
+        .find_map(|line| line.strip_prefix("demo.sh: the run is kept in "))
+        .expect("says where");
     assert!(Path::new(run).join("validation.ndjson").exists());
     // The prompts are those of the question, not of the recordings.
     assert!(!done.err.contains("command not found"), "{}", done.err);
@@ -187,7 +229,11 @@ fn every_example_is_a_sound_script() {
             continue;
         }
         seen += 1;
-        assert!(path.metadata().expect("a file").permissions().mode() & 0o111 != 0, "{} cannot be run", path.display());
+        assert!(
+            path.metadata().expect("a file").permissions().mode() & 0o111 != 0,
+            "{} cannot be run",
+            path.display()
+        );
         bash(&format!("bash -n '{}'", path.display())).ok();
     }
     assert!(seen > 0);

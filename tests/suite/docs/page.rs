@@ -58,7 +58,19 @@ pub fn manual_page(tool: &Tool) -> String {
         roff.text([bold(name), roman(format!("({number}){comma}"))]);
     }
     add(&roff.render());
-    page
+    plain(&page)
+}
+
+/// What is not ASCII as the escapes that every formatter knows.
+fn plain(page: &str) -> String {
+    let mut text = String::with_capacity(page.len());
+    for c in page.chars() {
+        match c.is_ascii() {
+            true => text.push(c),
+            false => text += &format!("\\[u{:04X}]", u32::from(c)),
+        }
+    }
+    text
 }
 
 fn option(roff: &mut Roff, arg: &Arg) {
