@@ -114,7 +114,7 @@ fn went_well(done: &Done, what: &str) {
 fn every_command_works() {
     let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
     let home = clone();
-    let mut tmux = false;
+    let mut tmux = None;
     let blocks = blocks(&readme);
     assert!(blocks.len() > 9, "only {} blocks were found", blocks.len());
     for Block {
@@ -129,7 +129,9 @@ fn every_command_works() {
         {
             continue;
         }
-        tmux |= script.contains("tmux ");
+        if script.contains("tmux ") {
+            tmux = Some(Tmux(home.path()));
+        }
         let mut shell = shell(name, home.path());
         shell.arg("-eu");
         if name == "bash" {
@@ -138,12 +140,23 @@ fn every_command_works() {
         shell.args(["-c", &script]);
         went_well(&finish(shell, b""), &format!("README.md:{line}"));
     }
-    if tmux {
+    if let Some(Tmux(home)) = &tmux {
         until("the tmux session's end", || {
-            let mut list = shell("tmux", home.path());
+            let mut list = shell("tmux", home);
             list.arg("list-sessions");
             (finish(list, b"").code() != 0).then_some(())
         });
+    }
+}
+
+/// The tmux server of a folder, which ends with the test.
+struct Tmux<'a>(&'a Path);
+
+impl Drop for Tmux<'_> {
+    fn drop(&mut self) {
+        let mut kill = shell("tmux", self.0);
+        kill.arg("kill-server");
+        finish(kill, b"");
     }
 }
 
