@@ -57,7 +57,7 @@ else
 fi
 
 run=$(mktemp -d "${TMPDIR:-/tmp}/cl-demo.XXXXXX")
-say "the run is kept in $run"
+say "the run is kept in $run; cl-merge -o text $run shows all of it"
 
 # The others run at a lower priority, so that they cost the main answer nothing.
 ask() { cl-spawn "${agent[@]}" "$@"; }

@@ -1,9 +1,9 @@
 //! Every command that the README shows, and every script in `examples`, is run here.
 
-use crate::harness::{Done, bash, command, finish, root, scratch, until};
+use crate::harness::{Done, bash, command, finish, json_lines, root, scratch, text, until};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A piece of the README that a shell can run.
@@ -205,17 +205,39 @@ fn the_demo_plays_its_recordings() {
             done.text()
         );
     }
-    let run = done
-        .err
-        .lines()
-        .find_map(|line| line.strip_prefix("demo.sh: the run is kept in "))
-        .expect("says where");
-    assert!(Path::new(run).join("validation.ndjson").exists());
-    // The prompts are those of the question, not of the recordings.
-    assert!(!done.err.contains("command not found"), "{}", done.err);
+    assert!(kept(&done).join("validation.ndjson").exists());
 }
 
-/// Live, it asks the claude that is there; here one that always fails.
+/// Where the demo says that the run lies.
+fn kept(done: &Done) -> PathBuf {
+    let said = done
+        .err
+        .lines()
+        .find_map(|line| line.strip_prefix("demo.sh: the run is kept in "));
+    let said = said
+        .and_then(|said| said.split(';').next())
+        .expect("says where the run is kept");
+    PathBuf::from(said)
+}
+
+/// Live, it asks the claude that is there, and what it was told to ask.
+#[test]
+fn the_demo_asks() {
+    let home = clone();
+    let mut demo = shell("bash", home.path());
+    demo.args(["examples/demo.sh", "--live", "What now?"]);
+    let done = finish(demo, b"").exits(0);
+    let run = kept(&done);
+    for (stream, prompt) in [
+        ("main", "What now?"),
+        ("validation", "Name the risks and the checks for: What now?"),
+    ] {
+        let lines = fs::read(run.join(format!("{stream}.ndjson"))).expect("a stream");
+        let start = &json_lines(&lines)[0];
+        assert_eq!((text(start, "/prompt"), text(start, "/agent")), (prompt, "claude"));
+    }
+}
+
 #[test]
 fn the_demo_tells_the_truth() {
     let home = clone();
