@@ -1,8 +1,8 @@
 //! Lines into the picture of the run.
 
 use harmony::agent::Kind;
-use harmony::line::{Ts, find_header, header};
-use harmony::source::{Id, Intake, Out, Registry, Source};
+use harmony::line::{Name, Ts, find_header, header};
+use harmony::source::{Id, Intake, Out, Registry};
 use harmony::state::{State, Stream};
 use std::collections::HashMap;
 use std::io;
@@ -37,8 +37,13 @@ impl Fold {
         }
     }
 
+    /// A source appears. `name` is for its lines without header, `shown` what to call it.
+    pub fn joined(&mut self, id: Id, name: Name, shown: String, regular: bool) {
+        self.intakes.insert(id, Intake::new(name, shown, regular, false));
+    }
+
     /// Takes whole lines of a source.
-    pub fn lines(&mut self, id: Id, source: &Source, block: &[u8], told: Told<'_>) {
+    pub fn lines(&mut self, id: Id, block: &[u8], told: Told<'_>) {
         self.burst = self.burst.saturating_add(block.len());
         let skim = self.skims && self.burst > FLOOD;
         let mut at = 0;
@@ -48,7 +53,7 @@ impl Fold {
             if is_sound(line) {
                 one(&mut self.state, line, skim, told);
             } else {
-                self.odd(id, source, |intake, all, out| {
+                self.odd(id, |intake, all, out| {
                     intake.lines(&block[at - feed - 1..at], Ts::now(), all, out)
                 }, told);
             }
@@ -56,17 +61,17 @@ impl Fold {
     }
 
     /// Takes the last bytes of a source, which no line feed followed.
-    pub fn tail(&mut self, id: Id, source: &Source, bytes: &[u8], told: Told<'_>) {
-        self.odd(id, source, |intake, all, out| intake.tail(bytes, Ts::now(), all, out), told);
+    pub fn tail(&mut self, id: Id, bytes: &[u8], told: Told<'_>) {
+        self.odd(id, |intake, all, out| intake.tail(bytes, Ts::now(), all, out), told);
     }
 
     /// Takes a piece of a line that is too long to be looked at.
-    pub fn piece(&mut self, id: Id, source: &Source, (bytes, last, eol): (&[u8], bool, bool), told: Told<'_>) {
+    pub fn piece(&mut self, id: Id, (bytes, last, eol): (&[u8], bool, bool), told: Told<'_>) {
         if header(bytes).is_some() {
             one(&mut self.state, bytes, true, told);
-        } else if self.intakes.contains_key(&id) || self.state.streams().is_empty() {
+        } else if self.state.streams().is_empty() || self.spoke(id) {
             let parts = (last, eol);
-            self.odd(id, source, |intake, all, out| intake.piece(bytes, parts, Ts::now(), all, out), told);
+            self.odd(id, |intake, all, out| intake.piece(bytes, parts, Ts::now(), all, out), told);
         }
     }
 
@@ -83,17 +88,19 @@ impl Fold {
         self.burst = 0;
     }
 
+    fn spoke(&self, id: Id) -> bool {
+        self.intakes.get(&id).is_some_and(Intake::spoke)
+    }
+
     fn odd(
         &mut self,
         id: Id,
-        source: &Source,
         take: impl FnOnce(&mut Intake, &mut Registry, &mut Folding<'_>) -> io::Result<()>,
         told: Told<'_>,
     ) {
-        let intake = self
-            .intakes
-            .entry(id)
-            .or_insert_with(|| Intake::new(source.name.clone(), source.shown.clone(), source.regular, false));
+        let Some(intake) = self.intakes.get_mut(&id) else {
+            return;
+        };
         let mut out = Folding { state: &mut self.state, told };
         // Folding does not fail.
         let _ = take(intake, &mut self.registry, &mut out);

@@ -5,8 +5,7 @@
 use super::clean::{clean_lines, width};
 use super::row::{NAME_COLORS, Row, Style};
 use super::words;
-use crate::glob::Glob;
-use crate::line::{Outcome, Ts};
+use crate::line::{Glob, Outcome, Ts};
 use crate::state::{Activity, State, Stream, Voice};
 use crate::sys::terminal::Size;
 

@@ -5,6 +5,7 @@ mod live;
 mod log;
 mod row;
 mod screen;
+mod text;
 mod words;
 
 pub use clean::{clean, clean_lines, clip, line, width};
@@ -13,3 +14,4 @@ pub use live::{Look, picture};
 pub use log::{Changes, alive, change, object};
 pub use row::{NAME_COLORS, Row, Style};
 pub use screen::Screen;
+pub use text::Text;
