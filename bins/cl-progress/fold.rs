@@ -21,6 +21,8 @@ pub struct Fold {
     /// Who makes lines of the stream of what has no header.
     intakes: HashMap<Id, Intake>,
     registry: Registry,
+    /// Sources amid a line that is too long to be looked at, and whether it has a header.
+    long: HashMap<Id, bool>,
     /// Bytes since the last pause.
     burst: usize,
     /// Whether a flood may be skimmed.
@@ -53,9 +55,11 @@ impl Fold {
             if is_sound(line) {
                 one(&mut self.state, line, skim, told);
             } else {
-                self.odd(id, |intake, all, out| {
-                    intake.lines(&block[at - feed - 1..at], Ts::now(), all, out)
-                }, told);
+                self.odd(
+                    id,
+                    |intake, all, out| intake.lines(&block[at - feed - 1..at], Ts::now(), all, out),
+                    told,
+                );
             }
         }
     }
@@ -67,18 +71,33 @@ impl Fold {
 
     /// Takes a piece of a line that is too long to be looked at.
     pub fn piece(&mut self, id: Id, (bytes, last, eol): (&[u8], bool, bool), told: Told<'_>) {
-        if header(bytes).is_some() {
-            one(&mut self.state, bytes, true, told);
-        } else if self.state.streams().is_empty() || self.spoke(id) {
+        let headed = *self.long.entry(id).or_insert_with(|| {
+            let headed = header(bytes).is_some();
+            if headed {
+                one(&mut self.state, bytes, true, told);
+            }
+            headed
+        });
+        if last {
+            self.long.remove(&id);
+        }
+        if !headed {
             let parts = (last, eol);
-            self.odd(id, |intake, all, out| intake.piece(bytes, parts, Ts::now(), all, out), told);
+            self.odd(
+                id,
+                |intake, all, out| intake.piece(bytes, parts, Ts::now(), all, out),
+                told,
+            );
         }
     }
 
     /// A source has ended, and so has the stream that was made of its lines without header.
     pub fn left(&mut self, id: Id, told: Told<'_>) {
         if let Some(mut intake) = self.intakes.remove(&id) {
-            let mut out = Folding { state: &mut self.state, told };
+            let mut out = Folding {
+                state: &mut self.state,
+                told,
+            };
             let _ = intake.end(None, Ts::now(), &mut self.registry, &mut out);
         }
     }
@@ -86,10 +105,6 @@ impl Fold {
     /// All that came has been taken.
     pub fn pause(&mut self) {
         self.burst = 0;
-    }
-
-    fn spoke(&self, id: Id) -> bool {
-        self.intakes.get(&id).is_some_and(Intake::spoke)
     }
 
     fn odd(
@@ -101,7 +116,10 @@ impl Fold {
         let Some(intake) = self.intakes.get_mut(&id) else {
             return;
         };
-        let mut out = Folding { state: &mut self.state, told };
+        let mut out = Folding {
+            state: &mut self.state,
+            told,
+        };
         // Folding does not fail.
         let _ = take(intake, &mut self.registry, &mut out);
     }

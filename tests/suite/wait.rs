@@ -380,7 +380,10 @@ fn a_run_folder_is_followed() {
     put("b.ndjson", &good("b"));
     put("a.ndjson", &(says("a", "I am a") + &line("a", 3, r#""type":"later""#)));
     put("c/d.ndjson", &start("c/d"));
-    put("a.ndjson", &line("a", 4, r#""type":"cl","subtype":"exit","outcome":"success""#));
+    put(
+        "a.ndjson",
+        &line("a", 4, r#""type":"cl","subtype":"exit","outcome":"success""#),
+    );
     put("c/d.ndjson", &ends("c/d", "success", ""));
     let done = waiting.done().ok();
     assert_eq!(text(&verdict(&done), "/streams/c~1d/outcome"), "success");

@@ -9,8 +9,8 @@ mod stream;
 
 use crate::agent::Kind;
 use crate::line::{Outcome, Ts, Usage, Verdict, header, own_event};
-pub use progress::Progress;
 use memchr::memmem::Finder;
+pub use progress::Progress;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 pub use stream::{Activity, End, Limit, MESSAGE_BYTES, MESSAGES, Message, Phase, Stream, Voice};

@@ -129,7 +129,10 @@ fn last_lines(stream: &Stream, most: usize) -> Vec<(Style, String)> {
         // A line that rewrites itself shows what it says last.
         let text = clean_lines(&message.text);
         let said = text.split('\n').rev().filter(|line| !line.trim().is_empty());
-        lines.extend(said.take(most - lines.len()).map(|line| (style, format!("{sign}{}", line.trim_end()))));
+        lines.extend(
+            said.take(most - lines.len())
+                .map(|line| (style, format!("{sign}{}", line.trim_end()))),
+        );
     }
     lines.reverse();
     lines
@@ -150,7 +153,7 @@ struct Table {
     columns: Vec<Column>,
 }
 
-/// What the last column, what a stream does, should at least have.
+/// What the last column, what a stream does, should have before others get room.
 const DOING: usize = 24;
 const BAR: usize = 8;
 
@@ -175,9 +178,17 @@ impl Table {
             cells(true, 3, &|stream| (Style::Plain, words::counted(stream.lines, "line"))),
             cells(true, 4, &|stream| {
                 let tokens = words::tokens(stream.usage());
-                (Style::Plain, some((tokens > 0).then(|| format!("{} tok", words::count(tokens)))))
+                (
+                    Style::Plain,
+                    some((tokens > 0).then(|| format!("{} tok", words::count(tokens)))),
+                )
             }),
-            cells(true, 4, &|stream| (Style::Plain, some(stream.cost().map(words::dollars)))),
+            cells(true, 4, &|stream| {
+                (
+                    Style::Plain,
+                    some(stream.cost().filter(|cost| *cost > 0.0).map(words::dollars)),
+                )
+            }),
             cells(false, 2, &|stream| {
                 let open = stream.progress.filter(|_| stream.outcome().is_none());
                 (Style::Busy, some(open.map(|progress| words::bar(progress, BAR))))
@@ -188,7 +199,9 @@ impl Table {
             }),
         ];
         table.retain(|column| column.width > 0);
-        let need = |table: &[Column]| 2 + name + table.iter().map(|column| column.width + 2).sum::<usize>() + 2 + DOING;
+        let doing = streams.iter().map(|(_, stream)| width(&words::doing(stream, now).1));
+        let doing = doing.max().unwrap_or(0).min(DOING);
+        let need = |table: &[Column]| 2 + name + table.iter().map(|column| column.width + 2).sum::<usize>() + 2 + doing;
         while need(&table) > columns {
             let Some(worst) = table.iter().map(|column| column.rank).max().filter(|rank| *rank > 1) else {
                 break;
@@ -247,15 +260,24 @@ fn summary(state: &State, streams: &[(usize, &Stream)], now: Ts, columns: usize,
         .push(Style::Plain, &format!(": {}", counts(&streams)));
     let began = streams.iter().map(|stream| stream.started).min().unwrap_or(now);
     let over = streams.iter().all(|stream| stream.outcome().is_some());
-    let end = if over { streams.iter().filter_map(|stream| stream.ended).max() } else { None };
+    let end = if over {
+        streams.iter().filter_map(|stream| stream.ended).max()
+    } else {
+        None
+    };
     let mut parts = vec![words::clock(end.unwrap_or(now).since(began))];
-    parts.push(words::counted(streams.iter().fold(0, |sum, stream| sum.saturating_add(stream.lines)), "line"));
-    let tokens = streams.iter().fold(0, |sum: u64, stream| sum.saturating_add(words::tokens(stream.usage())));
+    parts.push(words::counted(
+        streams.iter().fold(0, |sum, stream| sum.saturating_add(stream.lines)),
+        "line",
+    ));
+    let tokens = streams
+        .iter()
+        .fold(0, |sum: u64, stream| sum.saturating_add(words::tokens(stream.usage())));
     if tokens > 0 {
         parts.push(format!("{} tok", words::count(tokens)));
     }
-    let costs = streams.iter().filter_map(|stream| stream.cost());
-    if let Some(cost) = costs.reduce(|sum, cost| sum + cost) {
+    let cost: f64 = streams.iter().filter_map(|stream| stream.cost()).sum();
+    if cost > 0.0 {
         parts.push(words::dollars(cost));
     }
     if let Some(verdict) = &state.verdict {

@@ -46,7 +46,11 @@ pub(super) fn doing(stream: &Stream, now: Ts) -> (Style, String) {
         Phase::Running => activity(stream, now),
         Phase::Retrying { until } => (
             Style::Warn,
-            format!("attempt {} {}", stream.attempt.saturating_add(1), until_then(until, now)),
+            format!(
+                "attempt {} {}",
+                stream.attempt.saturating_add(1),
+                until_then(until, now)
+            ),
         ),
         Phase::Parked { until } => (Style::Warn, format!("usage limit, goes on {}", until_then(until, now))),
         Phase::Stopping => {
@@ -228,13 +232,25 @@ mod tests {
         ] {
             assert_eq!(count(number), text, "{number}");
         }
-        assert_eq!((counted(1, "line"), counted(0, "line")), ("1 line".into(), "0 lines".into()));
-        assert_eq!((dollars(0.0123), dollars(0.996), dollars(12.345)), ("$0.012".into(), "$1.00".into(), "$12.35".into()));
+        assert_eq!(
+            (counted(1, "line"), counted(0, "line")),
+            ("1 line".into(), "0 lines".into())
+        );
+        assert_eq!(
+            (dollars(0.0123), dollars(0.996), dollars(12.345)),
+            ("$0.012".into(), "$1.00".into(), "$12.35".into())
+        );
     }
 
     #[test]
     fn bars() {
-        for (percent, text) in [(0.0, "░░░░"), (50.0, "██░░"), (53.2, "██▏░"), (99.9, "███▉"), (100.0, "████")] {
+        for (percent, text) in [
+            (0.0, "░░░░"),
+            (50.0, "██░░"),
+            (53.2, "██▏░"),
+            (99.9, "███▉"),
+            (100.0, "████"),
+        ] {
             assert_eq!(bar(Progress::Percent(percent), 4), text);
         }
         assert_eq!(bar(Progress::Steps { done: 1, total: 2 }, 0), "");
