@@ -25,6 +25,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// The line that says that all is well.
 const ALIVE: Duration = Duration::from_secs(60);
 
+/// So many lines between two frames are taken all at once; fewer as they come.
+const BUSY: usize = 20;
+
 const SIGNAL: u64 = 0;
 const WAKE: u64 = 1;
 const ROOM: u64 = 2;
@@ -59,8 +62,14 @@ struct Loop {
     calls: Epoll,
     /// Whether the output is watched for room.
     listed: bool,
-    /// Whether the picture is another than what is shown.
-    dirty: bool,
+    /// Lines since the picture was last drawn.
+    lines: usize,
+    /// Whether it is to be drawn anew without any.
+    stale: bool,
+    /// Whether it is to be drawn at once.
+    hasty: bool,
+    /// Whether all streams have ended.
+    complete: bool,
     /// When it was last drawn.
     drawn: Instant,
     signal: Option<i32>,
@@ -68,6 +77,16 @@ struct Loop {
     /// Whether the input has ended.
     ended: bool,
     failed: bool,
+}
+
+impl Loop {
+    fn dirty(&self) -> bool {
+        self.lines > 0 || self.stale
+    }
+
+    fn shown(&mut self, now: Instant) {
+        (self.lines, self.stale, self.hasty, self.drawn) = (0, false, false, now);
+    }
 }
 
 impl Watch {
@@ -82,7 +101,10 @@ impl Watch {
         let mut turn = Loop {
             calls,
             listed: false,
-            dirty: true,
+            lines: 0,
+            stale: true,
+            hasty: false,
+            complete: false,
             drawn: start.checked_sub(self.interval).unwrap_or(start),
             signal: None,
             over: false,
@@ -118,9 +140,9 @@ impl Watch {
     fn turn(&mut self, turn: &mut Loop) -> io::Result<()> {
         let now = Instant::now();
         let wait = self.due(turn, now).map(|due| due.saturating_duration_since(now));
-        let (look, output, dirty) = (&self.look, &mut self.output, &mut turn.dirty);
+        let (look, output, lines) = (&self.look, &mut self.output, &mut turn.lines);
         let mut told = |place: usize, stream: &Stream, at: Ts| {
-            *dirty = true;
+            *lines += 1;
             if let Output::Log(log) = output
                 && look.shows(&stream.name)
             {
@@ -154,11 +176,15 @@ impl Watch {
         }
         if quiet {
             self.fold.pause();
-            turn.over |= self.follows && self.look.all_ended(&self.fold.state);
+            let complete = self.look.all_ended(&self.fold.state);
+            // Whoever waits for this may write to the same terminal now: the picture is first, if it can be.
+            turn.hasty = complete && !turn.complete;
+            turn.complete = complete;
+            turn.over |= self.follows && complete;
         }
         self.show(turn)?;
         // What comes while the picture stands lies in the pump's pipe: it is taken all at once.
-        if quiet && turn.dirty && self.wake.is_some() && !turn.over {
+        if quiet && turn.lines > BUSY && self.wake.is_some() && !turn.over {
             let rest = (turn.drawn + self.interval).saturating_duration_since(Instant::now());
             self.calls(turn, Some(rest))?;
         }
@@ -174,7 +200,8 @@ impl Watch {
         };
         match &self.output {
             Output::Nowhere => None,
-            Output::Live(_) if turn.dirty => Some(turn.drawn + self.interval),
+            Output::Live(_) if turn.hasty => Some(now),
+            Output::Live(_) if turn.dirty() => Some(turn.drawn + self.interval),
             Output::Live(_) => running().then(|| turn.drawn + TICK),
             Output::Log(log) if log.busy() && !turn.listed => Some(now),
             Output::Log(log) => running().then(|| log.said + ALIVE),
@@ -187,12 +214,12 @@ impl Watch {
         let due = self.due(turn, now).is_some_and(|due| due <= now);
         let shown = match &mut self.output {
             Output::Live(live) if due => {
-                (turn.dirty, turn.drawn) = (false, now);
+                turn.shown(now);
                 live.draw(&self.fold.state, &self.look)
             }
             Output::Log(log) => {
-                if turn.dirty {
-                    (turn.dirty, turn.drawn) = (false, now);
+                if turn.dirty() && now >= turn.drawn + self.interval {
+                    turn.shown(now);
                 }
                 if due && now >= log.said + ALIVE {
                     log.alive(&self.fold.state, &self.look);
@@ -270,7 +297,7 @@ impl Watch {
 
     fn signals(&mut self, turn: &mut Loop) {
         for signal in self.signals.take() {
-            turn.dirty = true;
+            turn.stale = true;
             match signal {
                 SIGTSTP => {
                     if let Output::Live(live) = &mut self.output {
@@ -302,12 +329,21 @@ impl Watch {
     /// Shows the last of it. A stream that stopped without its end is lost, if all there is has been read.
     fn end(&mut self, turn: &Loop, whole: bool) {
         let look = &self.look;
+        let mut news = turn.dirty();
         if turn.ended && whole && !self.follows {
+            news |= !look.all_ended(&self.fold.state);
             self.fold.state.finish();
         }
         let state = &self.fold.state;
         let shown = match &mut self.output {
-            Output::Live(live) => live.draw(state, look),
+            // Whoever waited for this end may have written below the picture by now.
+            Output::Live(_) if !news => Ok(()),
+            Output::Live(live) => {
+                if !whole {
+                    live.screen.forget();
+                }
+                live.draw(state, look)
+            }
             Output::Log(log) => {
                 for (place, stream) in look.streams(state) {
                     log.told(place, stream, stream.ended.unwrap_or(stream.last_seen));
