@@ -189,7 +189,7 @@ impl Table {
                     some(stream.cost().filter(|cost| *cost > 0.0).map(words::dollars)),
                 )
             }),
-            cells(false, 2, &|stream| {
+            cells(false, 3, &|stream| {
                 let open = stream.progress.filter(|_| stream.outcome().is_none());
                 (Style::Busy, some(open.map(|progress| words::bar(progress, BAR))))
             }),
@@ -284,6 +284,9 @@ fn summary(state: &State, streams: &[(usize, &Stream)], now: Ts, columns: usize,
         parts.push(format!("verdict {}", verdict.verdict));
     }
     for part in parts {
+        if width(&part) + 3 > row.left() {
+            break;
+        }
         row.push(Style::Dim, " · ").push(Style::Plain, &part);
     }
     row

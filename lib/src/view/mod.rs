@@ -15,3 +15,6 @@ pub use log::{Changes, alive, change, object};
 pub use row::{NAME_COLORS, Row, Style};
 pub use screen::Screen;
 pub use text::Text;
+
+#[cfg(test)]
+mod tests;
