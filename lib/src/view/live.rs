@@ -173,17 +173,17 @@ impl Table {
         };
         let some = |text: Option<String>| text.unwrap_or_default();
         let mut table = vec![
-            cells(false, 5, &|stream| (Style::Dim, stream.kind.as_str().to_owned())),
+            cells(false, 6, &|stream| (Style::Dim, stream.kind.as_str().to_owned())),
             cells(true, 1, &|stream| (Style::Plain, words::time(stream, now))),
-            cells(true, 3, &|stream| (Style::Plain, words::counted(stream.lines, "line"))),
-            cells(true, 4, &|stream| {
+            cells(true, 4, &|stream| (Style::Plain, words::counted(stream.lines, "line"))),
+            cells(true, 5, &|stream| {
                 let tokens = words::tokens(stream.usage());
                 (
                     Style::Plain,
                     some((tokens > 0).then(|| format!("{} tok", words::count(tokens)))),
                 )
             }),
-            cells(true, 4, &|stream| {
+            cells(true, 5, &|stream| {
                 (
                     Style::Plain,
                     some(stream.cost().filter(|cost| *cost > 0.0).map(words::dollars)),
