@@ -175,7 +175,6 @@ impl Watch {
             self.calls(turn, Some(Duration::ZERO))?;
         }
         if quiet {
-            self.fold.pause();
             let complete = self.look.all_ended(&self.fold.state);
             // Whoever waits for this may write to the same terminal now: the picture is first, if it can be.
             turn.hasty = complete && !turn.complete;

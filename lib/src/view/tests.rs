@@ -98,11 +98,11 @@ fn what_matters_least_goes_first() {
     assert_eq!(
         frame(&run(), 15.0, 60, 6),
         "\
-● build   15s  3/12  writing, silent for 14s
+● build   15s  ██░░░░░░  3/12  writing, silent for 14s
   [3/12] cc -c file3.c
-● main    15s        Bash: cargo test, silent for 13s
-✓ done   2.0s        success
-✗ bad    0.2s        failed: exit 7
+● main    15s                  Bash: cargo test, silent for…
+✓ done   2.0s                  success
+✗ bad    0.2s                  failed: exit 7
 4 streams: 2 running, 1 success, 1 failed · 15s · 5 lines
 "
     );
