@@ -1,6 +1,10 @@
 use clap::{Parser, ValueEnum};
 use harmony::agent::Kind;
 use harmony::line::Glob;
+use harmony::manual::{
+    self,
+    Part::{Code, Item, Text},
+};
 use harmony::units;
 use std::path::PathBuf;
 use std::time::Duration;
