@@ -2,30 +2,26 @@
 
 use super::{RENEW, Tool, arguments, tools};
 use clap::Arg;
-use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use harmony::manual::Part;
+use roff::{Inline, Roff, bold, italic, roman};
 
-/// NAME and SYNOPSIS as clap_mangen makes them; the rest so that it reads as a manual and not as a list of arguments.
+/// The whole page, which reads as a manual and not as a list of arguments.
 pub fn manual_page(tool: &Tool) -> String {
     let version = tool.command.get_version().expect("has a version");
-    let man = clap_mangen::Man::new(tool.command.clone());
-    let part = |render: &dyn Fn(&mut dyn std::io::Write) -> std::io::Result<()>| {
-        let mut text = Vec::new();
-        render(&mut text).expect("writes to memory");
-        String::from_utf8(text).expect("text")
-    };
-    let preamble = Roff::new().render();
-    let mut page = String::from(".\\\" Made from bins/");
-    page += &format!("{}/args.rs; renew with {RENEW}\n{preamble}", tool.name());
-    let mut add = |text: &str| page += text.strip_prefix(&preamble).unwrap_or(text);
-    // No date: it would say when the page was made, not when the tool was changed.
-    add(&format!(
-        ".TH {} 1 \"\" \"cl-tools {version}\" \"User Commands\"\n",
-        tool.name().to_uppercase()
-    ));
-    add(&part(&|w| man.render_name_section(w)));
-    add(&part(&|w| man.render_synopsis_section(w)));
     let mut roff = Roff::new();
+    roff.control("SH", ["NAME"]);
+    let about = tool.command.get_about().expect("says what it does");
+    roff.text([roman(format!("{} - {about}", tool.name()))]);
+    roff.control("SH", ["SYNOPSIS"]);
+    let usage = tool.command.clone().render_usage().to_string();
+    let forms = usage.trim_start_matches("Usage:").lines().map(str::trim);
+    for (at, form) in forms.enumerate() {
+        if at > 0 {
+            roff.control("br", []);
+        }
+        let rest = form.strip_prefix(tool.name()).unwrap_or(form);
+        roff.text([bold(tool.name()), roman(rest)]);
+    }
     roff.control("SH", ["DESCRIPTION"]);
     let long = tool.command.get_long_about().expect("has a description").to_string();
     // Its first line stands in NAME already.
@@ -57,8 +53,16 @@ pub fn manual_page(tool: &Tool) -> String {
         let comma = if at + 1 < count { "," } else { "" };
         roff.text([bold(name), roman(format!("({number}){comma}"))]);
     }
-    add(&roff.render());
-    plain(&page)
+    let head = format!(".\\\" Made from bins/{0}/args.rs; renew with {RENEW}\n", tool.name());
+    // No date: it would say when the page was made, not when the tool was changed.
+    let title = format!(
+        ".TH {} 1 \"\" \"cl-tools {version}\" \"User Commands\"\n",
+        tool.name().to_uppercase()
+    );
+    let preamble = Roff::new().render();
+    let body = roff.render();
+    let body = body.strip_prefix(&preamble).unwrap_or(&body);
+    plain(&format!("{head}{preamble}{title}{body}"))
 }
 
 /// What is not ASCII as the escapes that every formatter knows.
