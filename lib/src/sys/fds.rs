@@ -1,7 +1,8 @@
 //! Descriptors: what they are, and how to own one without touching those who share it.
 
+use nix::fcntl::{FcntlArg, fcntl};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// What kind of thing a descriptor leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,4 +41,20 @@ pub fn what(fd: impl AsFd) -> io::Result<What> {
 /// A socket cannot be opened again (ENXIO), nor can what we have no permission for.
 pub fn reopen(fd: impl AsFd, options: &std::fs::OpenOptions) -> io::Result<std::fs::File> {
     options.open(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
+}
+
+/// A second descriptor for one that was handed down to us and is known by its number, as in `/dev/fd/N`.
+///
+/// # Errors
+/// When no descriptor of that number is open, or it is one of our own: those are closed on exec, inherited ones are not.
+pub fn dup_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    if number < 0 {
+        return Err(nix::errno::Errno::EBADF.into());
+    }
+    // SAFETY: the number is borrowed for these two calls, and the system says so when nothing is open under it.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    if fcntl(borrowed, FcntlArg::F_GETFD)? & libc::FD_CLOEXEC != 0 {
+        return Err(nix::errno::Errno::EBADF.into());
+    }
+    borrowed.try_clone_to_owned()
 }
