@@ -12,9 +12,11 @@ shopt -s inherit_errexit
 
 question='How should we add rate limiting to the login endpoint?'
 
-cd "$(dirname "$0")/.."
-folder=${1:-examples/recordings}
+here=$(cd "$(dirname "$0")" && pwd)
+folder=${1:-$here/recordings}
 mkdir -p "$folder"
+folder=$(cd "$folder" && pwd)
+cd "$here/.."
 command -v claude >/dev/null || { echo "record.sh: claude is not on PATH: npm install -g @anthropic-ai/claude-code" >&2; exit 1; }
 cargo build --quiet --bin cl-spawn --example fixture
 target=${CARGO_TARGET_DIR:-$PWD/target}/debug
