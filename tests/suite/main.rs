@@ -1,4 +1,6 @@
 //! The suite: the built binaries as a user meets them, in pipes, FIFOs, terminals and under signals.
 
 mod harness;
+mod live;
+mod replay;
 mod wait;

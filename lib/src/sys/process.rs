@@ -1,6 +1,8 @@
 //! Processes: forking, being told of a parent's death, adopting orphans.
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{ForkResult, Pid};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -160,6 +162,16 @@ pub fn reap() -> Waited {
             _ => continue,
         };
     }
+}
+
+/// Ends this process by a signal, as one that never heard of it would; returns when the signal ends nobody by default.
+pub fn die_by(signal: Signal) {
+    // A signal that leaves a core would leave ours.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    // SAFETY: setting a default disposition runs no code of ours. KILL and STOP cannot be set, and need not.
+    unsafe { libc::signal(signal as i32, libc::SIG_DFL) };
+    let _ = SigSet::from(signal).thread_unblock();
+    let _ = nix::sys::signal::raise(signal);
 }
 
 /// Whether a signal is ignored, as it is under `nohup`.
