@@ -5,8 +5,7 @@
 use super::clean::{clean_lines, width};
 use super::row::{NAME_COLORS, Row, Style};
 use super::words;
-use crate::glob::Glob;
-use crate::line::{Outcome, Ts};
+use crate::line::{Glob, Outcome, Ts};
 use crate::state::{Activity, State, Stream, Voice};
 use crate::sys::terminal::Size;
 
@@ -154,7 +153,7 @@ struct Table {
     columns: Vec<Column>,
 }
 
-/// What the last column, what a stream does, should at least have.
+/// What the last column, what a stream does, should have before others get room.
 const DOING: usize = 24;
 const BAR: usize = 8;
 
@@ -185,7 +184,10 @@ impl Table {
                 )
             }),
             cells(true, 4, &|stream| {
-                (Style::Plain, some(stream.cost().map(words::dollars)))
+                (
+                    Style::Plain,
+                    some(stream.cost().filter(|cost| *cost > 0.0).map(words::dollars)),
+                )
             }),
             cells(false, 2, &|stream| {
                 let open = stream.progress.filter(|_| stream.outcome().is_none());
@@ -197,7 +199,9 @@ impl Table {
             }),
         ];
         table.retain(|column| column.width > 0);
-        let need = |table: &[Column]| 2 + name + table.iter().map(|column| column.width + 2).sum::<usize>() + 2 + DOING;
+        let doing = streams.iter().map(|(_, stream)| width(&words::doing(stream, now).1));
+        let doing = doing.max().unwrap_or(0).min(DOING);
+        let need = |table: &[Column]| 2 + name + table.iter().map(|column| column.width + 2).sum::<usize>() + 2 + doing;
         while need(&table) > columns {
             let Some(worst) = table.iter().map(|column| column.rank).max().filter(|rank| *rank > 1) else {
                 break;
@@ -272,8 +276,8 @@ fn summary(state: &State, streams: &[(usize, &Stream)], now: Ts, columns: usize,
     if tokens > 0 {
         parts.push(format!("{} tok", words::count(tokens)));
     }
-    let costs = streams.iter().filter_map(|stream| stream.cost());
-    if let Some(cost) = costs.reduce(|sum, cost| sum + cost) {
+    let cost: f64 = streams.iter().filter_map(|stream| stream.cost()).sum();
+    if cost > 0.0 {
         parts.push(words::dollars(cost));
     }
     if let Some(verdict) = &state.verdict {

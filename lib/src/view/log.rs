@@ -103,7 +103,7 @@ pub fn change(stream: &Stream, at: Ts, zone: &TimeZone) -> String {
             if tokens > 0 {
                 text.push_str(&format!(", {} tok", words::count(tokens)));
             }
-            if let Some(cost) = stream.cost() {
+            if let Some(cost) = stream.cost().filter(|cost| *cost > 0.0) {
                 text.push_str(&format!(", {}", words::dollars(cost)));
             }
             if stream.lost > 0 {
@@ -171,10 +171,6 @@ pub fn object(stream: &Stream, at: Ts) -> Value {
     put("started", json!(stream.started.seconds()));
     put("ended", json!(stream.ended.map(Ts::seconds)));
     put("elapsed", json!(words::elapsed(stream, at).as_secs_f64()));
-    put(
-        "silent",
-        json!(at.since(stream.heard.max(stream.started)).as_secs_f64()),
-    );
     put("lines", json!(stream.lines));
     put("bytes", json!(stream.bytes));
     put("lost", json!(stream.lost));
@@ -183,6 +179,10 @@ pub fn object(stream: &Stream, at: Ts) -> Value {
     put("cost_usd", json!(stream.cost()));
     if stream.outcome().is_none() {
         put("doing", doing(stream));
+        put(
+            "silent",
+            json!(at.since(stream.heard.max(stream.started)).as_secs_f64()),
+        );
     }
     if let Phase::Retrying { until } | Phase::Parked { until } = stream.phase {
         put("until", json!(until.seconds()));
