@@ -4,6 +4,7 @@ use crate::OURS;
 use crate::args::{Agent, Args, CaptureHow, StderrWhere, Stdin};
 use harmony::agent::{Ask, Kind, command};
 use harmony::cli::{self, Failure, reason};
+use harmony::sink::Shared;
 use harmony::sys::fds::{What, what};
 use harmony::worker::{self, Capture, Limits, Order, StderrTo};
 use std::ffi::{OsStr, OsString};
@@ -27,13 +28,16 @@ pub fn run(args: Args) -> Result<u8, Failure> {
     }
     let order = order(args, worker, env)?;
     let name = order.argv.first().cloned().unwrap_or_default();
-    let ended = worker::run(order).map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure {
-            message: "stdout: nobody reads it".to_owned(),
-            code: 141,
+    let sink = Shared::stdout().map_err(|error| Failure {
+        message: format!("stdout: {}", reason(&error)),
+        code: if error.kind() == io::ErrorKind::BrokenPipe {
+            141
+        } else {
+            OURS
         },
-        _ => ours(format!("cannot run {}: {}", name.display(), reason(&error))),
     })?;
+    let ended =
+        worker::run(order, sink).map_err(|error| ours(format!("cannot run {}: {}", name.display(), reason(&error))))?;
     if let Some(error) = &ended.sink {
         cli::complain("cl-spawn", &format!("stdout: {}", reason(error)));
     }
@@ -158,14 +162,6 @@ fn environment(args: &Args, worker: &Worker) -> Vec<(OsString, Option<OsString>)
 }
 
 fn order(args: Args, worker: Worker, env: Vec<(OsString, Option<OsString>)>) -> Result<Order, Failure> {
-    if let Some(cwd) = &args.cwd
-        && !cwd.is_dir()
-    {
-        return Err(Failure {
-            message: format!("-C {}: no such directory", cwd.display()),
-            code: 127,
-        });
-    }
     let (stdin, prompt) = stdin(&args, &worker)?;
     let never = |limit: Duration| (!limit.is_zero()).then_some(limit);
     let agent_limits = (
@@ -242,6 +238,9 @@ fn stdin(args: &Args, worker: &Worker) -> Result<(Option<OwnedFd>, Option<String
             io::stdin()
                 .read_to_end(&mut prompt)
                 .map_err(|error| ours(format!("stdin: {}", reason(&error))))?;
+            if prompt.trim_ascii().is_empty() {
+                return Err(ours("no prompt: stdin is empty; give it as PROMPT, or on stdin"));
+            }
             Ok((Some(in_memory(&prompt)?), told(&prompt)))
         }
     }

@@ -60,23 +60,19 @@ pub fn close_all_but(keep: &[BorrowedFd<'_>]) {
     }
 }
 
-/// Prepares what happens in the worker between fork and exec: a group of its own, default signals, its niceness, and
+/// Prepares what happens in the worker between fork and exec: a group of its own, signals that end it, its niceness, and
 /// death by SIGKILL if its parent dies.
 pub fn prepare(command: &mut Command, nice: i32) {
     command.process_group(0);
     let parent = nix::unistd::getpid();
     let before_exec = move || {
         // A background job of a shell script is born with INT and QUIT ignored; the stop ladder needs them.
-        for signal in [libc::SIGINT, libc::SIGQUIT] {
-            // SAFETY: setting a default disposition runs no code of ours.
-            if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
-                return Err(io::Error::last_os_error());
-            }
+        for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+            default_action(signal)?;
         }
-        // SAFETY: prctl with this option takes one integer and touches no memory.
-        Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
-        if nix::unistd::getppid() != parent {
-            // The parent died before it was watched.
+        // The warden blocks all signals, and a blocked signal stays blocked in a new program.
+        nix::sys::signal::SigSet::empty().thread_set_mask()?;
+        if !on_parent_death(libc::SIGKILL, parent) {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
         if nice != 0 {
@@ -116,6 +112,55 @@ pub fn children_usage() -> (f64, u64) {
             (micros as f64 / 1e6, usage.max_rss() as u64 * 1024)
         }
         Err(_) => (0.0, 0),
+    }
+}
+
+/// Has a signal do what it does by default, whatever we inherited.
+///
+/// # Errors
+/// When there is no such signal.
+pub fn default_action(signal: i32) -> io::Result<()> {
+    // SAFETY: setting a default disposition runs no code of ours.
+    if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Has this signal sent to us when our parent, which is `parent`, dies. Whether it still lived then.
+pub fn on_parent_death(signal: i32, parent: Pid) -> bool {
+    // SAFETY: prctl with this option takes one integer and touches no memory.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) };
+    nix::unistd::getppid() == parent
+}
+
+/// What a look at our children gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// This child exited with this code.
+    Exited(Pid, i32),
+    /// This child was ended by this signal, which may be one of the real-time signals that have no name.
+    Signalled(Pid, i32),
+    /// There are children, and none has ended.
+    Living,
+    /// There are no children.
+    Nobody,
+}
+
+/// Reaps one child that has ended, if there is one.
+pub fn reap() -> Waited {
+    loop {
+        let mut status = 0;
+        // SAFETY: waitpid writes one integer, which lives until it returns.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        return match pid {
+            0 => Waited::Living,
+            -1 if Errno::last() == Errno::EINTR => continue,
+            -1 => Waited::Nobody,
+            _ if libc::WIFEXITED(status) => Waited::Exited(Pid::from_raw(pid), libc::WEXITSTATUS(status)),
+            _ if libc::WIFSIGNALED(status) => Waited::Signalled(Pid::from_raw(pid), libc::WTERMSIG(status)),
+            _ => continue,
+        };
     }
 }
 

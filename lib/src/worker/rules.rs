@@ -5,8 +5,8 @@ use crate::line::Event;
 use crate::outcome::{Stop, signal_name};
 use std::time::Duration;
 
-/// How long what holds the output open may go on after the worker's own end, so that the last words of a filter
-/// behind it (`cmd > >(tee log)`) are not cut off.
+/// How long what holds the output open may be silent after the worker's own end, so that the last words of a filter
+/// behind it (`cmd > >(tee log)`) are not cut off. What does not fall silent has as long as a rung of the ladder.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// The share of one CPU that counts as a sign of life.
@@ -71,6 +71,8 @@ pub(super) struct Rules {
     exited: bool,
     swept: bool,
     sweep_at: Option<Duration>,
+    /// Until when last words are heard.
+    heard_until: Duration,
     output_closed: bool,
     settled: Option<Duration>,
     last_life: Duration,
@@ -89,6 +91,7 @@ impl Rules {
             exited: false,
             swept: false,
             sweep_at: None,
+            heard_until: Duration::ZERO,
             output_closed: false,
             settled: None,
             last_life: Duration::ZERO,
@@ -196,7 +199,20 @@ impl Rules {
             return self.sweep();
         }
         self.sweep_at = Some(now + LAST_WORDS);
+        self.heard_until = now + self.limits.kill_after;
         Vec::new()
+    }
+
+    /// Whether what the worker left behind still speaks, or would if our reader let it.
+    fn last_words(&mut self, now: Duration, held_up: bool) -> bool {
+        if held_up {
+            self.sweep_at = Some(now + LAST_WORDS);
+            self.heard_until = now + self.limits.kill_after;
+            return true;
+        }
+        let silent_at = (self.last_output + LAST_WORDS).min(self.heard_until);
+        self.sweep_at = Some(silent_at);
+        silent_at > now
     }
 
     /// Ends what the worker left behind.
@@ -212,7 +228,11 @@ impl Rules {
         let due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
         self.last_output = self.last_output.max(output);
         if due(self.sweep_at) {
-            return self.sweep();
+            return if self.last_words(now, held_up) {
+                Vec::new()
+            } else {
+                self.sweep()
+            };
         }
         if due(self.next_rung) {
             return self.climb(now).into_iter().collect();
@@ -355,6 +375,27 @@ mod tests {
         closed.on(S, Input::Exited);
         assert_eq!(told(&closed.on(S, Input::OutputClosed)), [Command::Sweep(5 * S)]);
         assert_eq!(closed.on(S, Input::OutputClosed), []);
+    }
+
+    #[test]
+    fn what_goes_on_speaking_is_heard_for_a_while() {
+        let at = |millis| Duration::from_millis(millis);
+        let spoke = |output, held_up| Input::Tick {
+            output: at(output),
+            held_up,
+            cpu: 0.0,
+        };
+        let mut rules = rules(|l| l.kill_after = S);
+        rules.on(at(1000), Input::Exited);
+        assert_eq!(rules.on(at(1200), spoke(1150, false)), []);
+        assert_eq!(rules.next(), Some(at(1350)));
+        // A slow reader is not its fault.
+        assert_eq!(rules.on(at(1350), spoke(1150, true)), []);
+        assert_eq!(rules.next(), Some(at(1550)));
+        assert_eq!(rules.on(at(1550), spoke(1540, false)), []);
+        assert_eq!(rules.on(at(2300), spoke(2290, false)), []);
+        assert_eq!(rules.next(), Some(at(2350)));
+        assert_eq!(told(&rules.on(at(2350), spoke(2340, false))), [Command::Sweep(S)]);
     }
 
     #[test]
