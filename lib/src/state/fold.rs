@@ -69,7 +69,9 @@ fn gap(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
 /// An attempt begins; the first one of a stream that is known begins that stream anew.
 fn start(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
     if head.seq <= stream.sequence.last() {
+        let assumed = stream.assumed;
         *stream = Stream::new(&std::mem::take(&mut stream.name), head.ts);
+        stream.assume(assumed);
     }
     see(stream, head.seq);
     let Some(Event::Start(start)) = Event::read(line) else {
@@ -88,6 +90,9 @@ fn start(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
     stream.known = kind.is_some_and(|kind| kind.is_agent() || start.pid.is_some());
     stream.kind = kind.unwrap_or(Kind::Plain);
     stream.reader = Reader::new(stream.kind);
+    if !stream.kind.is_agent() {
+        stream.assume(stream.assumed);
+    }
     stream.attempt = start.attempt.max(1);
     stream.phase = Phase::Running;
     stream.activity = Activity::Starting;
@@ -109,12 +114,25 @@ fn hear(stream: &mut Stream, ts: Ts) {
     }
 }
 
-fn worker_line(stream: &mut Stream, facts: &mut Vec<Fact>, line: &[u8], head: &Header<'_>) {
+/// Takes a worker's line without reading it.
+pub(super) fn count(state: &mut State, line: &[u8], head: &Header<'_>) -> usize {
+    let at = state.at(head.stream, head.ts);
+    let stream = &mut state.streams[at];
+    stream.last_seen = stream.last_seen.max(head.ts);
+    count_line(stream, line, head);
+    at
+}
+
+fn count_line(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
     see(stream, head.seq);
     hear(stream, head.ts);
     stream.lines += 1;
     let (brace, rest) = body(line, head);
     stream.bytes += (brace.len() + rest.len() + 1) as u64;
+}
+
+fn worker_line(stream: &mut Stream, facts: &mut Vec<Fact>, line: &[u8], head: &Header<'_>) {
+    count_line(stream, line, head);
     if !stream.known {
         recognise(stream, line);
     }

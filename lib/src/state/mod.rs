@@ -7,9 +7,12 @@ mod fold;
 mod progress;
 mod stream;
 
-use crate::line::{Outcome, Ts, Usage, Verdict, header};
+use crate::agent::Kind;
+use crate::line::{Outcome, Ts, Usage, Verdict, header, own_event};
+use memchr::memmem::Finder;
 pub use progress::Progress;
 use std::collections::HashMap;
+use std::sync::LazyLock;
 pub use stream::{Activity, End, Limit, MESSAGE_BYTES, MESSAGES, Message, Phase, Stream, Voice};
 
 /// The picture of a run.
@@ -18,6 +21,8 @@ pub struct State {
     streams: Vec<Stream>,
     index: HashMap<String, usize>,
     facts: Vec<crate::agent::Fact>,
+    /// What a stream is read as that does not say what wrote it.
+    assume: Option<Kind>,
     /// Lines without a header: they belong to no stream.
     pub stray: u64,
     /// The time of the latest line.
@@ -48,6 +53,14 @@ pub struct Totals {
 }
 
 impl State {
+    /// An empty picture in which streams that do not say what agent writes them are read as this one's.
+    pub fn assuming(agent: Option<Kind>) -> Self {
+        Self {
+            assume: agent,
+            ..Self::default()
+        }
+    }
+
     /// Takes one line (without its line feed); the place of its stream in [`State::streams`], `None` where it belongs
     /// to none.
     pub fn line(&mut self, line: &[u8]) -> Option<usize> {
@@ -57,6 +70,17 @@ impl State {
         };
         self.latest = self.latest.max(head.ts);
         fold::line(self, line, &head)
+    }
+
+    /// Takes one line as [`State::line`] does, but only counts what an agent wrote, unless it is a result: for a flood
+    /// that cannot be read as fast as it comes. What its `exit` tells is not affected.
+    pub fn skim(&mut self, line: &[u8]) -> Option<usize> {
+        let head = header(line)?;
+        if own_event(line, &head) || is_result(line) {
+            return self.line(line);
+        }
+        self.latest = self.latest.max(head.ts);
+        Some(fold::count(self, line, &head))
     }
 
     /// The streams in order of appearance.
@@ -114,10 +138,18 @@ impl State {
         if let Some(&at) = self.index.get(name) {
             return at;
         }
-        self.streams.push(Stream::new(name, ts));
+        let mut stream = Stream::new(name, ts);
+        stream.assume(self.assume);
+        self.streams.push(stream);
         self.index.insert(name.to_owned(), self.streams.len() - 1);
         self.streams.len() - 1
     }
+}
+
+/// Whether the line may be an agent's result. Its type does not always come first.
+fn is_result(line: &[u8]) -> bool {
+    static RESULT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"type\":\"result\""));
+    RESULT.find(line).is_some()
 }
 
 #[cfg(test)]

@@ -168,6 +168,7 @@ pub struct Stream {
     pub end: Option<Box<End>>,
     pub(super) sequence: Sequence,
     pub(super) known: bool,
+    pub(super) assumed: Option<Kind>,
     pub(super) reader: Reader,
     pub(super) account: Account,
     pub(super) open_tools: Vec<(String, String, String)>,
@@ -230,11 +231,22 @@ impl Stream {
             end: None,
             sequence: Sequence::default(),
             known: false,
+            assumed: None,
             reader: Reader::Plain,
             account: Account::default(),
             open_tools: Vec::new(),
             before: (Usage::default(), None),
             output: Output::default(),
+        }
+    }
+
+    /// Reads it as this agent's, where it is given.
+    pub(super) fn assume(&mut self, agent: Option<Kind>) {
+        self.assumed = agent;
+        if let Some(kind) = agent {
+            self.kind = kind;
+            self.known = true;
+            self.reader = Reader::new(kind);
         }
     }
 

@@ -3,5 +3,7 @@
 pub mod fds;
 pub mod pidfd;
 pub mod process;
+pub mod signals;
 pub mod startup;
+pub mod terminal;
 pub mod watch;
