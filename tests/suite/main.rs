@@ -3,4 +3,5 @@
 mod harness;
 mod live;
 mod replay;
+mod spawn;
 mod wait;
