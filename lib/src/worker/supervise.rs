@@ -10,7 +10,7 @@ use super::signals::{Heard, Signals};
 use super::tree;
 use super::warden::{Command, Launch, Report, Warden};
 use crate::line::{Event, Stamper, Start};
-use crate::outcome::End;
+use crate::outcome::{End, Stop};
 use crate::sink::Shared;
 use crate::sys::process;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -180,7 +180,12 @@ impl Supervisor<'_> {
     }
 
     fn on(&mut self, input: Input) {
-        for action in self.rules.on(self.gauge.clock.now(), input) {
+        let actions = self.rules.on(self.gauge.clock.now(), input);
+        if self.rules.stop == Some(Stop::Linger) {
+            // An agent that is interrupted after its result says that it was interrupted.
+            self.gauge.decide();
+        }
+        for action in actions {
             self.act(action);
         }
     }

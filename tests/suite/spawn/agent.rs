@@ -86,7 +86,8 @@ fn an_agent_that_lives_on_after_its_result_is_judged_by_it() {
 
 #[test]
 fn the_gentle_way_lets_it_write_its_result() {
-    let mut running = Running::begin(with(&claudes(), &["x", "-t", "1s", "@@as hang=1@@"]));
+    let claudes = claudes();
+    let mut running = Running::begin(with(&claudes, &["x", "-t", "1s", "@@as hang=1@@"]));
     let stop = running.until("stop");
     assert_eq!(stop["with"], serde_json::json!(["SIGINT", "SIGTERM", "SIGKILL"]));
     assert_eq!(running.line()["subtype"], "error_during_execution");
@@ -158,8 +159,10 @@ fn options_are_handed_on_in_the_agents_words() {
         assert!(done.text().contains(&format!(" {agent} ")), "{}", done.text());
     }
     assert_eq!(
-        spawn(&["x", "--agent", "codex", "--system", "s", "hi"]).exits(125).err,
-        "cl-spawn: --system: codex has no word for it; put it into the prompt\n"
+        spawn(&["x", "--agent", "opencode", "--system", "s", "hi"])
+            .exits(125)
+            .err,
+        "cl-spawn: --system: opencode has no word for it; put it into the prompt\n"
     );
     let partial = ask(&["--partial"], "n=1").ok();
     assert!(partial.json().iter().any(|line| line["type"] == "stream_event"));
@@ -179,7 +182,8 @@ fn a_recording_is_played_as_an_agent() {
 
 #[test]
 fn a_slow_reader_loses_no_line_of_an_agent() {
-    let mut running = Running::begin(with(&claudes(), &["x", "@@as n=40 size=100000@@"]));
+    let claudes = claudes();
+    let mut running = Running::begin(with(&claudes, &["x", "@@as n=40 size=100000@@"]));
     let worker = running.worker();
     until("its end", || (!alive(worker)).then_some(()));
     let done = running.end().exits(0);

@@ -93,8 +93,6 @@ fn a_second_signal_ends_also_what_its_reader_holds_up() {
         let waits = |task: std::fs::DirEntry| {
             std::fs::read_to_string(task.path().join("wchan")).is_ok_and(|at| at.contains("pipe_write"))
         };
-        let many = nix::sys::signal::Signal::SIGTERM;
-        let _ = many;
         tasks.flatten().any(waits).then_some(())
     });
     kill(running.pid(), 15);

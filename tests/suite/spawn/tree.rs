@@ -148,6 +148,8 @@ fn a_stream_inside_a_stream_ends_with_it() {
         let inner = [
             "cl-spawn",
             "inner",
+            "-k",
+            "0.1",
             "--",
             fixture.to_str().unwrap(),
             "tree",
@@ -174,7 +176,7 @@ fn a_stream_inside_a_stream_ends_with_it() {
 
 #[test]
 fn children_that_were_there_before_are_none_of_ours() {
-    let script = "sleep 300 & echo $!; exec cl-spawn x -- sh -c 'kill -9 $PPID; exec sleep 300'";
+    let script = "sleep 300 > /dev/null 2>&1 & echo $!; exec cl-spawn x -- sh -c 'kill -9 $PPID; exec sleep 300'";
     let done = bash(&format!("{script} > >(tail -n 1)")).exits(137);
     let stranger: i32 = done.text().lines().next().unwrap().parse().unwrap();
     assert!(alive(stranger));
