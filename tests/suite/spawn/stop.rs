@@ -3,6 +3,9 @@
 use super::*;
 use std::time::Instant;
 
+/// Signals that come sooner one after the other are one.
+const NOT_THE_SAME_WISH: Duration = Duration::from_millis(150);
+
 #[test]
 fn the_ladder_goes_up_to_kill() {
     let deaf = "trap '' INT TERM; echo ready; while :; do sleep 0.1; done";
@@ -77,6 +80,7 @@ fn a_second_signal_is_now() {
     running.until("text");
     kill(running.pid(), 2);
     running.until("stop");
+    std::thread::park_timeout(NOT_THE_SAME_WISH);
     kill(running.pid(), 2);
     let done = running.end().exits(130);
     assert_eq!(exit(&done)["signal"], "SIGKILL");
@@ -97,10 +101,35 @@ fn a_second_signal_ends_also_what_its_reader_holds_up() {
     });
     kill(running.pid(), 15);
     until("the worker's end", || (!alive(worker)).then_some(()));
+    std::thread::park_timeout(NOT_THE_SAME_WISH);
     assert_eq!(running.child.try_wait().unwrap(), None);
     kill(running.pid(), 15);
     // Nobody reads meanwhile.
     assert_eq!(wait(&mut running.child, "cl-spawn").code(), Some(143));
+}
+
+#[test]
+fn a_signal_that_is_told_twice_at_once_is_one() {
+    // GNU timeout tells its child, and then its group, of which the child is one.
+    let worker = "trap 'sleep 0.1; echo bye; exit 0' TERM; echo up; while :; do sleep 0.02; done";
+    for _ in 0..10 {
+        let mut command = command("timeout");
+        command
+            .arg("1h")
+            .arg(tool("cl-spawn"))
+            .args(["x", "-k", "1h", "--", "sh", "-c", worker]);
+        let mut running = Running::begin(command);
+        running.until("text");
+        kill(running.pid(), 15);
+        assert_eq!(unwrapped(&running.end().exits(143).out), b"bye\n");
+    }
+    let mut running = Running::start(&["x", "-k", "1h", "--", "sh", "-c", worker]);
+    running.until("text");
+    for _ in 0..3 {
+        kill(running.pid(), 15);
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    assert_eq!(of(&running.end().exits(143).json(), "text")[0]["text"], "bye");
 }
 
 #[test]
