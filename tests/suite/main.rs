@@ -5,4 +5,5 @@ mod harness;
 mod live;
 mod readme;
 mod replay;
+mod spawn;
 mod wait;

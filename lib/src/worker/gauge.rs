@@ -36,6 +36,8 @@ pub(super) struct Gauge {
     /// When the last output came, in microseconds of active time.
     output: AtomicU64,
     writing: AtomicBool,
+    /// Whether what the worker still says counts for its outcome no more.
+    decided: AtomicBool,
     /// What the pump is to say.
     orders: Mutex<VecDeque<Event>>,
     closing: Mutex<Option<Closing>>,
@@ -54,6 +56,7 @@ impl Gauge {
             bytes: AtomicU64::new(0),
             output: AtomicU64::new(0),
             writing: AtomicBool::new(false),
+            decided: AtomicBool::new(false),
             orders: Mutex::default(),
             closing: Mutex::default(),
             bell: bell()?,
@@ -80,6 +83,16 @@ impl Gauge {
     /// Whether the pump waits for our reader.
     pub(super) fn held_up(&self) -> bool {
         self.writing.load(Ordering::Relaxed)
+    }
+
+    /// Says that the worker's last result stands, whatever it says when it is stopped.
+    pub(super) fn decide(&self) {
+        self.decided.store(true, Ordering::Release);
+    }
+
+    /// Whether that was said.
+    pub(super) fn is_decided(&self) -> bool {
+        self.decided.load(Ordering::Acquire)
     }
 
     /// Has an event written as soon as the sink takes it. Nothing is written before the first.

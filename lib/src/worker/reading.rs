@@ -32,6 +32,9 @@ impl Reading {
 
     /// Reads a line; notes what the supervisor must know.
     pub(super) fn line(&mut self, line: &[u8], gauge: &Gauge) {
+        if gauge.is_decided() {
+            return;
+        }
         if self.kind.is_none() && crate::line::object(line).is_some() {
             let kind = Kind::of_line(line).unwrap_or(Kind::Plain);
             (self.kind, self.reader) = (Some(kind), Reader::new(kind));

@@ -9,6 +9,9 @@ use std::time::Duration;
 /// behind it (`cmd > >(tee log)`) are not cut off. What does not fall silent has as long as a rung of the ladder.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
+/// How long a process may take to be gone once its files are closed: so long nobody was left behind.
+const DYING: Duration = Duration::from_millis(20);
+
 /// The share of one CPU that counts as a sign of life.
 const LIFE: f64 = 0.05;
 
@@ -139,7 +142,10 @@ impl Rules {
             }
             Input::OutputClosed => {
                 self.output_closed = true;
-                if self.exited { self.sweep() } else { Vec::new() }
+                if self.exited && !self.swept {
+                    self.sweep_at = Some(now + DYING);
+                }
+                Vec::new()
             }
             Input::Settled(settled) => {
                 self.settled = settled.then_some(now);
@@ -195,16 +201,17 @@ impl Rules {
     fn exited(&mut self, now: Duration) -> Vec<Action> {
         self.exited = true;
         self.next_rung = None;
-        if self.output_closed || self.stop.is_some() {
-            return self.sweep();
-        }
-        self.sweep_at = Some(now + LAST_WORDS);
+        let silent = self.output_closed || self.stop.is_some();
+        self.sweep_at = Some(now + if silent { DYING } else { LAST_WORDS });
         self.heard_until = now + self.limits.kill_after;
         Vec::new()
     }
 
     /// Whether what the worker left behind still speaks, or would if our reader let it.
     fn last_words(&mut self, now: Duration, held_up: bool) -> bool {
+        if self.output_closed || self.stop.is_some() {
+            return false;
+        }
         if held_up {
             self.sweep_at = Some(now + LAST_WORDS);
             self.heard_until = now + self.limits.kill_after;
@@ -218,9 +225,7 @@ impl Rules {
     /// Ends what the worker left behind.
     fn sweep(&mut self) -> Vec<Action> {
         self.sweep_at = None;
-        if std::mem::replace(&mut self.swept, true) {
-            return Vec::new();
-        }
+        self.swept = true;
         vec![Action::Tell(Command::Sweep(self.limits.kill_after))]
     }
 
@@ -344,7 +349,8 @@ mod tests {
         assert_eq!(told(&tick(&mut rules, 15 * S)), [Command::Signal(TERM)]);
         assert_eq!(told(&tick(&mut rules, 20 * S)), [Command::KillAll]);
         assert_eq!(rules.next(), None);
-        assert_eq!(told(&rules.on(20 * S, Input::Exited)), [Command::Sweep(5 * S)]);
+        assert_eq!(rules.on(20 * S, Input::Exited), []);
+        assert_eq!(told(&tick(&mut rules, 20 * S + DYING)), [Command::Sweep(5 * S)]);
         assert_eq!(rules.stop, Some(Stop::Timeout));
     }
 
@@ -373,8 +379,9 @@ mod tests {
         assert_eq!(told(&tick(&mut slow, at)), [Command::Sweep(5 * S)]);
         let mut closed = rules(|_| {});
         closed.on(S, Input::Exited);
-        assert_eq!(told(&closed.on(S, Input::OutputClosed)), [Command::Sweep(5 * S)]);
-        assert_eq!(closed.on(S, Input::OutputClosed), []);
+        closed.on(S, Input::OutputClosed);
+        assert_eq!(told(&tick(&mut closed, S + DYING)), [Command::Sweep(5 * S)]);
+        assert_eq!(closed.next(), None);
     }
 
     #[test]

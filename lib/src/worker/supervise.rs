@@ -10,7 +10,7 @@ use super::signals::{Heard, Signals};
 use super::tree;
 use super::warden::{Command, Launch, Report, Warden};
 use crate::line::{Event, Stamper, Start};
-use crate::outcome::End;
+use crate::outcome::{End, Stop};
 use crate::sink::Shared;
 use crate::sys::process;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,6 +21,10 @@ use std::time::{Duration, Instant};
 
 /// How long it may take to say the last words when we are told a second time to end.
 const HURRY: Duration = Duration::from_secs(1);
+
+/// A signal that comes so soon after another is the same wish: `timeout` tells its child and then the child's group,
+/// and a wrapper passes on what the terminal has told us already.
+const SAME_WISH: Duration = Duration::from_millis(100);
 
 /// Runs one worker to its end and writes its stream on `sink`.
 ///
@@ -71,7 +75,7 @@ pub fn run(mut order: Order, sink: Shared) -> io::Result<Ended> {
         nice: order.nice,
         start: Some(start),
         early: None,
-        asked: false,
+        asked: None,
         end: None,
         warnings: Vec::new(),
         closed: false,
@@ -100,8 +104,8 @@ struct Supervisor<'a> {
     start: Option<Start>,
     /// A signal that came before that.
     early: Option<i32>,
-    /// Whether we were told to end.
-    asked: bool,
+    /// When we were told to end.
+    asked: Option<Instant>,
     end: Option<End>,
     warnings: Vec<String>,
     /// Whether the worker and all it started are gone.
@@ -180,7 +184,12 @@ impl Supervisor<'_> {
     }
 
     fn on(&mut self, input: Input) {
-        for action in self.rules.on(self.gauge.clock.now(), input) {
+        let actions = self.rules.on(self.gauge.clock.now(), input);
+        if self.rules.stop == Some(Stop::Linger) {
+            // An agent that is interrupted after its result says that it was interrupted.
+            self.gauge.decide();
+        }
+        for action in actions {
             self.act(action);
         }
     }
@@ -209,7 +218,11 @@ impl Supervisor<'_> {
             Heard::Pause => self.pause(),
             Heard::Resume => self.warden.tell(Command::Everyone(libc::SIGCONT)),
             Heard::End(signal) => {
-                if std::mem::replace(&mut self.asked, true) || self.rules.stop.is_some() {
+                let before = self.asked.replace(Instant::now());
+                if before.is_some_and(|at| at.elapsed() < SAME_WISH) {
+                    return;
+                }
+                if before.is_some() || self.rules.stop.is_some() {
                     self.hurry.get_or_insert((signal, Instant::now() + HURRY));
                 }
                 if self.start.is_some() {
