@@ -20,6 +20,7 @@ pub use stream::{Activity, End, Limit, MESSAGE_BYTES, MESSAGES, Message, Phase, 
 pub struct State {
     streams: Vec<Stream>,
     index: HashMap<String, usize>,
+    last: usize,
     facts: Vec<crate::agent::Fact>,
     /// What a stream is read as that does not say what wrote it.
     assume: Option<Kind>,
@@ -135,7 +136,12 @@ impl State {
 
     /// The place of the stream of that name, which appears with this if it has not yet.
     fn at(&mut self, name: &str, ts: Ts) -> usize {
+        // Mostly that of the line before.
+        if self.streams.get(self.last).is_some_and(|stream| stream.name == name) {
+            return self.last;
+        }
         if let Some(&at) = self.index.get(name) {
+            self.last = at;
             return at;
         }
         let mut stream = Stream::new(name, ts);
