@@ -77,10 +77,10 @@ impl State {
     /// that cannot be read as fast as it comes. What its `exit` tells is not affected.
     pub fn skim(&mut self, line: &[u8]) -> Option<usize> {
         let head = header(line)?;
-        if own_event(line, &head) || is_result(line) {
-            return self.line(line);
-        }
         self.latest = self.latest.max(head.ts);
+        if own_event(line, &head) || is_result(&line[head.end..]) {
+            return fold::line(self, line, &head);
+        }
         Some(fold::count(self, line, &head))
     }
 
