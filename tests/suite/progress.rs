@@ -128,6 +128,40 @@ fn a_log_nobody_reads_holds_nothing_up() {
 }
 
 #[test]
+fn a_terminal_that_takes_nothing_holds_nothing_up() {
+    let size = nix::pty::Winsize {
+        ws_row: 50,
+        ws_col: 200,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // Nobody reads its other side.
+    let pty = nix::pty::openpty(Some(&size), None).expect("a pty");
+    let mut command = command(tool("cl-progress"));
+    command.args(["--progress", "tty", "-n", "20"]).stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::from(pty.slave));
+    let mut child = command.spawn().expect("starts");
+    drop(command);
+    let mut stdin = child.stdin.take().expect("piped");
+    let mut stdout = child.stdout.take().expect("piped");
+    let long = "x".repeat(190);
+    let mut seq = 1;
+    stdin.write_all(start("a").as_bytes()).expect("writes");
+    let begin = std::time::Instant::now();
+    // Frames enough to fill the pty many times over, one after the other.
+    while begin.elapsed() < std::time::Duration::from_secs(2) {
+        seq += 1;
+        let line = says("a", seq, &format!("{seq} {long}"));
+        stdin.write_all(line.as_bytes()).expect("writes");
+        let mut back = vec![0; line.len()];
+        stdout.read_exact(&mut back).expect("reads");
+    }
+    drop(stdin);
+    assert_eq!(wait(&mut child, "a picture for a stopped terminal").code(), Some(0));
+    drop(pty.master);
+}
+
+#[test]
 fn a_line_for_each_change() {
     let stream = [
         start("main"),
