@@ -144,19 +144,27 @@ fn a_terminal_that_takes_nothing_holds_nothing_up() {
     drop(command);
     let mut stdin = child.stdin.take().expect("piped");
     let mut stdout = child.stdout.take().expect("piped");
-    let long = "x".repeat(190);
-    let mut seq = 1;
-    stdin.write_all(start("a").as_bytes()).expect("writes");
-    let begin = std::time::Instant::now();
-    // Frames enough to fill the pty many times over, one after the other.
-    while begin.elapsed() < std::time::Duration::from_secs(2) {
-        seq += 1;
-        let line = says("a", seq, &format!("{seq} {long}"));
-        stdin.write_all(line.as_bytes()).expect("writes");
-        let mut back = vec![0; line.len()];
-        stdout.read_exact(&mut back).expect("reads");
+    let (done, passed) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let long = "x".repeat(190);
+        stdin.write_all(start("a").as_bytes()).expect("writes");
+        stdout.read_exact(&mut vec![0; start("a").len()]).expect("reads");
+        let begin = std::time::Instant::now();
+        let mut seq = 1;
+        // Frames enough to fill the pty many times over, one after the other.
+        while begin.elapsed() < std::time::Duration::from_secs(2) {
+            seq += 1;
+            let line = says("a", seq, &format!("{seq} {long}"));
+            stdin.write_all(line.as_bytes()).expect("writes");
+            stdout.read_exact(&mut vec![0; line.len()]).expect("reads");
+        }
+        done.send(()).expect("somebody waits");
+    });
+    let passed = passed.recv_timeout(DEADLINE);
+    if passed.is_err() {
+        child.kill().expect("ends");
     }
-    drop(stdin);
+    assert!(passed.is_ok(), "the pipe waits for the terminal");
     assert_eq!(wait(&mut child, "a picture for a stopped terminal").code(), Some(0));
     drop(pty.master);
 }
