@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Instant;
 
-/// So many bytes a second are read as what they say, and so many at once after a quiet time: at most a tenth of a core.
-/// What an agent writes beyond that is only counted, so that it can flow as fast as the system moves it.
-const CALM: f64 = (32 << 20) as f64;
+/// So many bytes a second are read as what they say, which takes some hundredths of a core, and so many at once after a
+/// quiet time. What an agent writes beyond that is only counted, so that it can flow as fast as the system moves it.
+const CALM: f64 = (8 << 20) as f64;
+const BURST: f64 = 2.0 * CALM;
 
 /// Told of each stream that a line belonged to, after that line.
 pub type Told<'a> = &'a mut dyn FnMut(usize, &Stream, Ts);
@@ -34,7 +35,7 @@ impl Fold {
     pub fn new(agent: Option<Kind>, skims: bool) -> Self {
         Self {
             state: State::assuming(agent),
-            calm: skims.then(|| (CALM, Instant::now())),
+            calm: skims.then(|| (BURST, Instant::now())),
             ..Self::default()
         }
     }
@@ -107,7 +108,7 @@ impl Fold {
             return false;
         };
         let now = Instant::now();
-        *left = (*left + now.duration_since(*since).as_secs_f64() * CALM).min(CALM);
+        *left = (*left + now.duration_since(*since).as_secs_f64() * CALM).min(BURST);
         *since = now;
         let floods = *left <= 0.0;
         if !floods {

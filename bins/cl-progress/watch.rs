@@ -199,6 +199,8 @@ impl Watch {
         };
         match &self.output {
             Output::Nowhere => None,
+            // The frame is left out: there will be another when the terminal has taken this one.
+            Output::Live(live) if live.terminal.busy() => None,
             Output::Live(_) if turn.hasty => Some(now),
             Output::Live(_) if turn.dirty() => Some(turn.drawn + self.interval),
             Output::Live(_) => running().then(|| turn.drawn + TICK),
@@ -334,6 +336,8 @@ impl Watch {
             self.fold.state.finish();
         }
         let state = &self.fold.state;
+        // A frame that waits comes first: the last one is not left out for it.
+        let _ = self.output.finish();
         let shown = match &mut self.output {
             // Whoever waited for this end may have written below the picture by now.
             Output::Live(_) if !news => Ok(()),

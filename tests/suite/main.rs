@@ -6,4 +6,5 @@ mod live;
 mod readme;
 mod replay;
 mod spawn;
+mod progress;
 mod wait;
