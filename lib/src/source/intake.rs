@@ -5,7 +5,7 @@
 
 use super::stamped::Stamped;
 use crate::line::{
-    Bytes, Event, Header, Hole, Name, PREFIX, Sequence, Stamper, Ts, find_header, header, object, subtype,
+    Bytes, Event, Header, Hole, Name, PREFIX, Sequence, Stamper, Ts, find_header, header, looks_whole, object, subtype,
 };
 use std::collections::HashMap;
 use std::io;
@@ -147,11 +147,12 @@ impl Intake {
     pub fn lines(&mut self, block: &[u8], now: Ts, all: &mut Registry, out: &mut impl Out) -> io::Result<()> {
         // Lines from here to `at` are whole, wanted, and not passed on yet.
         let (mut run, mut at) = (0, 0);
+        let utf8 = std::str::from_utf8(block).is_ok();
         while let Some(feed) = memchr::memchr(b'\n', &block[at..]) {
             let line = &block[at..at + feed];
             let next = at + feed + 1;
             let passes = match header(line) {
-                Some(head) if object(line).is_some() => {
+                Some(head) if looks_whole(line) && (utf8 || std::str::from_utf8(line).is_ok()) => {
                     let (wanted, hole) = self.headed(line, &head, all, out);
                     if let Some(hole) = hole.filter(|_| wanted) {
                         pass(&block[run..at], all, out)?;
