@@ -12,7 +12,7 @@ pub struct Hole {
 impl Hole {
     /// How many are missing.
     pub fn lost(&self) -> u64 {
-        self.to - self.from + 1
+        (self.to - self.from).saturating_add(1)
     }
 }
 

@@ -128,6 +128,7 @@ pub struct Sources {
     files: VecDeque<Id>,
     events: Vec<EpollEvent>,
     open: usize,
+    held: bool,
     quiet: bool,
     taken: HashSet<Name>,
     /// What each path that is followed is: a source, or a folder with the name before those of its entries.
@@ -159,6 +160,7 @@ impl Sources {
             files: VecDeque::new(),
             events: vec![EpollEvent::empty(); 256],
             open: 0,
+            held: false,
             quiet: false,
             taken: HashSet::new(),
             paths: HashMap::new(),
@@ -212,6 +214,11 @@ impl Sources {
             Err(Errno::EPERM) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Goes on waiting for foreign descriptors when no source is left: [`Step::Ended`] is told no more.
+    pub fn hold(&mut self) {
+        self.held = true;
     }
 
     /// A source.
@@ -271,7 +278,7 @@ impl Sources {
             if !self.todo.is_empty() {
                 continue;
             }
-            if self.open == 0 && self.folders.is_empty() {
+            if self.open == 0 && self.folders.is_empty() && !self.held {
                 break Told::Ended;
             }
             let timeout = if file.is_some() || !self.quiet {

@@ -2,7 +2,9 @@
 
 pub mod bits;
 pub mod fds;
+pub mod pidfd;
 pub mod process;
 pub mod signals;
 pub mod startup;
+pub mod terminal;
 pub mod watch;
