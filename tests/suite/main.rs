@@ -1,4 +1,5 @@
 //! The suite: the built binaries as a user meets them, in pipes, FIFOs, terminals and under signals.
 
 mod harness;
+mod merge;
 mod wait;
