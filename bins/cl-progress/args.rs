@@ -1,6 +1,6 @@
 use clap::{Parser, ValueEnum};
 use harmony::agent::Kind;
-use harmony::glob::Glob;
+use harmony::line::Glob;
 use harmony::units;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -77,7 +77,7 @@ pub struct Args {
 
     /// Show only streams whose name fits; repeatable
     ///
-    /// In GLOB, * stands for any characters (/ too), ? for one, [a-c] for one of a set. All streams still flow.
+    /// In GLOB, * stands for any characters (/ too), ? for one. All streams still flow.
     #[arg(long, value_name = "GLOB")]
     pub only: Vec<Glob>,
 

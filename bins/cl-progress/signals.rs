@@ -1,6 +1,7 @@
 //! Signals as something to wait for.
 
 use nix::libc::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -8,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
-const OTHERS: [i32; 3] = [SIGTSTP, SIGCONT, SIGWINCH];
+
+/// Signals that concern a picture on a terminal.
+pub const DRAWING: &[i32] = &[SIGTSTP, SIGCONT, SIGWINCH];
 
 /// The signals that came, and a descriptor that tells of new ones.
 #[derive(Debug)]
@@ -18,12 +21,12 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Catches signals from now on; those that we were started with as ignored stay so.
-    pub fn catch() -> io::Result<Self> {
+    /// Catches the signals that ask us to end, and these, from now on; those that we were started with as ignored stay so.
+    pub fn catch(more: &[i32]) -> io::Result<Self> {
         let (bell, ring) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         let mut came = Vec::new();
-        for signal in ENDING.into_iter().chain(OTHERS) {
+        for &signal in ENDING.iter().chain(more) {
             if harmony::sys::process::is_ignored(signal) {
                 continue;
             }
@@ -41,6 +44,13 @@ impl Signals {
         while matches!((&self.bell).read(&mut bytes), Ok(1..)) {}
         let came = self.came.iter().filter(|(_, flag)| flag.swap(false, Ordering::Relaxed));
         came.map(|(signal, _)| *signal).collect()
+    }
+
+    /// Waits for the next signal.
+    pub fn wait(&mut self) -> Vec<i32> {
+        let mut bell = [PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut bell, PollTimeout::NONE);
+        self.take()
     }
 
     /// Whether a signal asks us to end.

@@ -5,7 +5,6 @@
 pub mod agent;
 pub mod cli;
 pub mod frame;
-pub mod glob;
 pub mod line;
 pub mod outcome;
 pub mod policy;
