@@ -43,7 +43,11 @@ fn seqs(lines: &[&Value]) -> Vec<u64> {
 /// cl-merge, started, with its stdout to read from.
 fn start<S: AsRef<std::ffi::OsStr>>(args: &[S], dir: &Path) -> (Child, BufReader<ChildStdout>) {
     let mut merge = command(tool("cl-merge"));
-    merge.args(args).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped());
+    merge
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
     let mut child = merge.stderr(Stdio::inherit()).spawn().expect("starts");
     let out = BufReader::new(child.stdout.take().expect("piped"));
     (child, out)
@@ -170,9 +174,7 @@ fn a_signal_closes_the_streams_and_passes_on_what_was_read() {
         let mut second = File::options().write(true).open(&b).expect("opens");
         first.write_all(b"one\nhalf").expect("writes");
         next_subtype(&mut out, "text");
-        second
-            .write_all(line("s", 1, 1.0, START).as_bytes())
-            .expect("writes");
+        second.write_all(line("s", 1, 1.0, START).as_bytes()).expect("writes");
         next_subtype(&mut out, "start");
         signal(&merge, signal_);
         let (got, rest) = ends(merge, out);
@@ -189,9 +191,12 @@ fn a_signal_closes_the_streams_and_passes_on_what_was_read() {
 fn the_second_signal_ends_it_though_nobody_reads() {
     let dir = scratch();
     let file = dir.path().join("big");
-    fs::write(&file, "x".repeat(99) .as_bytes()).expect("writes");
+    fs::write(&file, "x".repeat(99).as_bytes()).expect("writes");
     let mut grow = File::options().append(true).open(&file).expect("opens");
-    (0..20_000).for_each(|_| grow.write_all(b"\nsome line of text that fills the pipe").expect("writes"));
+    (0..20_000).for_each(|_| {
+        grow.write_all(b"\nsome line of text that fills the pipe")
+            .expect("writes")
+    });
     let (mut merge, out) = start(&["--mkfifo", "big", "made"], dir.path());
     // Once it sleeps in its write, the pipe is full and nobody empties it.
     until("the full pipe", || {
@@ -299,7 +304,12 @@ fn a_source_that_cannot_be_opened_is_told_and_the_others_flow() {
     let dir = scratch();
     fs::write(dir.path().join("good.ndjson"), whole("good", 3)).expect("writes");
     let good = dir.path().join("good.ndjson");
-    let args = ["/nonexistent".as_ref(), good.as_os_str(), "/dev/fd/200".as_ref(), "/dev/fd/3".as_ref()];
+    let args = [
+        "/nonexistent".as_ref(),
+        good.as_os_str(),
+        "/dev/fd/200".as_ref(),
+        "/dev/fd/3".as_ref(),
+    ];
     let done = run("cl-merge", &args).exits(1);
     assert_eq!(done.text(), whole("good", 3));
     let mut told: Vec<&str> = done.err.lines().collect();
@@ -342,7 +352,10 @@ fn folders_with_nested_streams() {
     std::os::unix::fs::symlink("..", dir.path().join("run/loop")).expect("links");
     let folder = dir.path().join("run");
     let lines = run("cl-merge", &[&folder]).ok().json();
-    assert_eq!((of(&lines, "main").len(), of(&lines, "outer/inner").len(), lines.len()), (3, 3, 6));
+    assert_eq!(
+        (of(&lines, "main").len(), of(&lines, "outer/inner").len(), lines.len()),
+        (3, 3, 6)
+    );
     let named = format!("x={}", folder.display());
     let lines = run("cl-merge", &[named]).ok().json();
     assert_eq!(of(&lines, "x/outer/inner").len(), 3);
@@ -378,13 +391,15 @@ fn follows_through_rotation_and_truncation() {
     // Renamed away, still written to, and begun anew under its name.
     let mut old = File::options().append(true).open(&path).expect("opens");
     fs::rename(&path, dir.path().join("main.ndjson.1")).expect("renames");
-    old.write_all(line("main", 2, 2.0, r#""n":2"#).as_bytes()).expect("writes");
+    old.write_all(line("main", 2, 2.0, r#""n":2"#).as_bytes())
+        .expect("writes");
     fs::write(&path, line("main", 3, 3.0, r#""n":3"#)).expect("writes");
     assert_eq!(next(&mut out)["n"], 2);
     assert_eq!(next(&mut out)["n"], 3);
     // Cut to nothing and written again.
     let mut file = File::options().write(true).truncate(true).open(&path).expect("opens");
-    file.write_all(line("main", 4, 4.0, r#""n":4"#).replace("main", "m").as_bytes()).expect("writes");
+    file.write_all(line("main", 4, 4.0, r#""n":4"#).replace("main", "m").as_bytes())
+        .expect("writes");
     assert_eq!(next(&mut out)["n"], 4);
     file.write_all((line("m", 5, 5.0, EXIT) + &line("main", 4, 5.0, EXIT)).as_bytes())
         .expect("writes");
@@ -408,7 +423,10 @@ fn follows_a_folder_as_it_fills() {
     fs::create_dir(dir.path().join("run/d")).expect("makes");
     fs::write(dir.path().join("run/d/e.ndjson"), whole("d/e", 1)).expect("writes");
     assert_eq!(text(&next_subtype(&mut out, "exit"), "/cl/stream"), "d/e");
-    let mut file = File::options().append(true).open(dir.path().join("run/a.ndjson")).expect("opens");
+    let mut file = File::options()
+        .append(true)
+        .open(dir.path().join("run/a.ndjson"))
+        .expect("opens");
     file.write_all(line("a", 2, 2.0, EXIT).as_bytes()).expect("writes");
     assert_eq!(ends(merge, out).0, 0);
 }
@@ -478,7 +496,10 @@ fn holes_are_told_once() {
     assert_eq!(seqs(&lines.iter().collect::<Vec<_>>()), [1, 2, 5, 6, 7, 8, 9]);
     let gap = &lines[2];
     assert_eq!(text(gap, "/subtype"), "gap");
-    assert_eq!((&gap["from"], &gap["to"], &gap["lost"]), (&3.into(), &5.into(), &3.into()));
+    assert_eq!(
+        (&gap["from"], &gap["to"], &gap["lost"]),
+        (&3.into(), &5.into(), &3.into())
+    );
     assert_eq!(feed("cl-merge", &["-"], &once.out).ok().out, once.out);
     // The greatest number there is does no harm.
     let last = line("a", u64::MAX, 1.0, r#""n":1"#);
@@ -509,7 +530,12 @@ fn half_a_line_is_told_and_what_is_glued_to_it_passes() {
         assert!(torn.iter().all(|line| text(line, "/cl/stream") == name), "{torn:?}");
     }
     // A line that is valid is never cut, whatever it holds.
-    let holds = line("a", 1, 1.0, r#""x":{"cl":{"stream":"b","seq":1,"ts":1.0},"y":1},"type":"x""#);
+    let holds = line(
+        "a",
+        1,
+        1.0,
+        r#""x":{"cl":{"stream":"b","seq":1,"ts":1.0},"y":1},"type":"x""#,
+    );
     let done = feed("cl-merge", &["-"], holds.as_bytes()).ok();
     assert!(done.text().starts_with(&holds) && !done.text().contains("torn"));
     // Half a line before a line feed, and at the end.
@@ -563,7 +589,11 @@ fn an_agents_lines_tell_how_it_ended() {
         let lines = feed("cl-merge", &["q=-"], input.as_bytes()).ok().json();
         assert_eq!(text(&lines[0], "/agent"), "claude");
         let exit = lines.last().expect("lines");
-        assert_eq!((text(exit, "/outcome"), &exit["code"]), (outcome, &Value::Null), "{exit}");
+        assert_eq!(
+            (text(exit, "/outcome"), &exit["code"]),
+            (outcome, &Value::Null),
+            "{exit}"
+        );
         assert_eq!(text(exit, "/session_id"), "s1");
         if outcome == "success" {
             assert_eq!((text(exit, "/text"), &exit["turns"]), (answer, &2.into()));
@@ -591,7 +621,11 @@ fn only_and_not() {
         assert_eq!(lines.len(), 3 * expected.len());
     }
     let done = run("cl-merge", &["--only", "a b"]).exits(2);
-    assert!(done.err.lines().count() == 1 && done.err.contains("matches no stream"), "{}", done.err);
+    assert!(
+        done.err.lines().count() == 1 && done.err.contains("matches no stream"),
+        "{}",
+        done.err
+    );
 }
 
 #[test]
@@ -613,20 +647,28 @@ fn by_time() {
         let content = numbered(name, 1_000 + i as u64..40_000, 3);
         fs::write(dir.path().join(format!("{name}.ndjson")), content).expect("writes");
     }
-    let lines = run("cl-merge", &["--order".as_ref(), "time".as_ref(), dir.path().as_os_str()])
-        .ok()
-        .json();
+    let lines = run(
+        "cl-merge",
+        &["--order".as_ref(), "time".as_ref(), dir.path().as_os_str()],
+    )
+    .ok()
+    .json();
     let got = times(&lines);
     assert_eq!(got.len(), 39_000);
     assert!(got.is_sorted());
     // Pipes: the later line comes first, and the window gives the earlier one its chance.
     let (a, b) = (mkfifo(&dir.path().join("x")), mkfifo(&dir.path().join("y")));
     let (merge, out) = start(&["--order", "time", "--window", "5s", "x", "y"], dir.path());
-    let mut first = File::options().write(true).open(a).expect("opens");
+    // Open for both, so that it can be looked into.
+    let mut first = File::options().read(true).write(true).open(a).expect("opens");
     let mut second = File::options().write(true).open(b).expect("opens");
-    first.write_all(line("x", 1, 20.0, r#""n":1"#).as_bytes()).expect("writes");
-    until("it to be read", || unread(&first).eq(&0).then_some(()));
-    second.write_all(line("y", 1, 10.0, r#""n":1"#).as_bytes()).expect("writes");
+    first
+        .write_all(line("x", 1, 20.0, r#""n":1"#).as_bytes())
+        .expect("writes");
+    until("it to be read", || drained(&first).then_some(()));
+    second
+        .write_all(line("y", 1, 10.0, r#""n":1"#).as_bytes())
+        .expect("writes");
     drop((first, second));
     let (code, rest) = ends(merge, out);
     assert_eq!((code, times(&json_lines(&rest))), (0, vec![10.0, 20.0]));
@@ -634,19 +676,18 @@ fn by_time() {
     let fifo = mkfifo(&dir.path().join("z"));
     let (merge, mut out) = start(&["--order", "time", "z"], dir.path());
     let mut writer = File::options().write(true).open(fifo).expect("opens");
-    writer.write_all(line("z", 1, 1.0, r#""n":1"#).as_bytes()).expect("writes");
+    writer
+        .write_all(line("z", 1, 1.0, r#""n":1"#).as_bytes())
+        .expect("writes");
     assert_eq!(next(&mut out)["n"], 1);
     drop(writer);
     assert_eq!(ends(merge, out).0, 0);
 }
 
-/// How many bytes lie unread in a pipe.
-fn unread(pipe: &File) -> i32 {
-    nix::ioctl_read_bad!(fionread, 0x541b, i32);
-    let mut count = 0;
-    // SAFETY: FIONREAD writes one int.
-    unsafe { fionread(std::os::fd::AsRawFd::as_raw_fd(pipe), &raw mut count) }.expect("asks");
-    count
+/// Whether nothing lies unread in a FIFO.
+fn drained(fifo: &File) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    poll(&mut [PollFd::new(fifo.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(0)
 }
 
 #[test]
@@ -660,12 +701,25 @@ fn record_separators() {
 #[test]
 fn text_for_people() {
     let input = line("main", 1, 1.0, START)
-        + &line("main", 2, 1.0, r#""type":"cl","subtype":"text","text":"\u001b[31mred\u001b[0m""#)
+        + &line(
+            "main",
+            2,
+            1.0,
+            r#""type":"cl","subtype":"text","text":"\u001b[31mred\u001b[0m""#,
+        )
         + &line("b", 1, 1.0, r#""type":"cl","subtype":"stderr","text":"oops""#)
         + &line("main", 3, 1.0, EXIT)
-        + &line("b", 2, 1.0, r#""type":"cl","subtype":"exit","outcome":"failed","because":"exit 7","duration":2.0"#);
+        + &line(
+            "b",
+            2,
+            1.0,
+            r#""type":"cl","subtype":"exit","outcome":"failed","because":"exit 7","duration":2.0"#,
+        );
     let done = feed("cl-merge", &["-o", "text"], input.as_bytes()).ok();
-    assert_eq!(done.text(), "main │ red\nb    │ ! oops\nmain │ ✓ success, 0.0s\nb    │ ✗ failed (exit 7), 2.0s\n");
+    assert_eq!(
+        done.text(),
+        "main │ red\nb    │ ! oops\nmain │ ✓ success, 0.0s\nb    │ ✗ failed (exit 7), 2.0s\n"
+    );
     let done = feed("cl-merge", &["-o", "text", "--color", "always"], input.as_bytes()).ok();
     assert!(done.text().contains("\x1b[0m │ red\n"), "{}", done.text());
 }
@@ -724,7 +778,11 @@ fn silence_costs_nothing() {
         let status = fs::read_to_string(format!("/proc/{}/status", merge.id())).expect("lives");
         let field = |name: &str| -> u64 {
             let line = status.lines().find(|line| line.starts_with(name)).expect("there");
-            line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
+            line.split_whitespace()
+                .nth(1)
+                .expect("a number")
+                .parse()
+                .expect("a number")
         };
         field("voluntary_ctxt_switches")
     };
@@ -769,10 +827,16 @@ fn eight_writers_of_long_lines_share_a_pipe() {
 fn every_byte_comes_back() {
     let dir = scratch();
     let mut noise = vec![0; 3_000_000];
-    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut noise)).expect("reads");
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut noise))
+        .expect("reads");
     let mut long = vec![b'x'; 40_000_000];
     long.push(b'\n');
-    for (name, bytes) in [("noise", &noise), ("long", &long), ("unended", &b"a\n{\"b\":1}\nc".to_vec())] {
+    for (name, bytes) in [
+        ("noise", &noise),
+        ("long", &long),
+        ("unended", &b"a\n{\"b\":1}\nc".to_vec()),
+    ] {
         let path = dir.path().join(name);
         fs::write(&path, bytes).expect("writes");
         let straight = run("cl-merge", &["-o".as_ref(), "raw".as_ref(), path.as_os_str()]).ok();
@@ -791,7 +855,8 @@ fn every_byte_comes_back() {
 
 #[test]
 fn process_substitution_with_and_without_headers() {
-    let done: Done = bash(r#"cl-merge <(cl-spawn one -- echo 1) two=<(echo 2) <(cl-spawn three -- sh -c 'echo 3; exit 3')"#).ok();
+    let done: Done =
+        bash(r#"cl-merge <(cl-spawn one -- echo 1) two=<(echo 2) <(cl-spawn three -- sh -c 'echo 3; exit 3')"#).ok();
     let lines = done.json();
     let outcome = |name| text(of(&lines, name).last().expect("lines"), "/outcome").to_owned();
     assert_eq!(["one", "two", "three"].map(outcome), ["success", "unknown", "failed"]);
