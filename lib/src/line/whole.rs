@@ -6,39 +6,56 @@
 
 use crate::sys::bits;
 
-/// Whether a line with a header (and of valid UTF-8) ends as an object does, with every string and bracket closed
-/// and no control character in it. Where this says no, [`object`](super::object) has the last word.
+/// Whether a line with a header ends as an object does, is UTF-8, has every string and bracket closed and no control
+/// character in it. Where this says no, [`object`](super::object) has the last word.
 #[inline]
 pub fn looks_whole(line: &[u8]) -> bool {
     if line.last() != Some(&b'}') {
         return false;
     }
-    let (mut depth, mut in_string, mut escaped, mut control) = (0i64, 0u64, 0u64, 0u64);
-    let seen = bits::each(line, |masks| {
-        let quote = masks.quote & !escapes(masks.backslash, &mut escaped);
-        let strings = prefix_xor(quote) ^ in_string;
-        in_string = ((strings as i64) >> 63) as u64;
-        depth += i64::from((masks.open & !strings).count_ones());
-        depth -= i64::from((masks.close & !strings).count_ones());
-        control |= masks.control;
+    let begin = State::default();
+    let seen = bits::fold(line, begin, |state, masks| {
+        let (escaped, carry) = escapes(masks.backslash, state.escaped);
+        let strings = prefix_xor(masks.quote & !escaped) ^ state.in_string;
+        let opened = (masks.open & !strings).count_ones();
+        let closed = (masks.close & !strings).count_ones();
+        State {
+            depth: state.depth + i64::from(opened) - i64::from(closed),
+            in_string: ((strings as i64) >> 63) as u64,
+            escaped: carry,
+        }
     });
-    if !seen {
-        return super::object(line).is_some();
+    match seen {
+        Some((state, met)) => {
+            let closed = state.depth == 0 && state.in_string == 0 && !met.control;
+            closed && (!met.beyond || std::str::from_utf8(line).is_ok())
+        }
+        // Without instructions for this, the whole check is as fast.
+        None => super::object(line).is_some(),
     }
-    depth == 0 && in_string == 0 && control == 0
 }
 
-/// Which characters a backslash before them escapes; `carry` is 1 when the first one is.
+/// What goes on from one 64 bytes to the next.
+#[derive(Debug, Clone, Copy, Default)]
+struct State {
+    depth: i64,
+    /// All bits set inside a string.
+    in_string: u64,
+    /// 1 when the next character is escaped.
+    escaped: u64,
+}
+
+/// Which characters a backslash before them escapes, and whether the first of the next 64 is; `carry` is 1 when the
+/// first of these is.
 #[inline(always)]
-fn escapes(backslash: u64, carry: &mut u64) -> u64 {
+fn escapes(backslash: u64, carry: u64) -> (u64, u64) {
     const EVEN: u64 = 0x5555_5555_5555_5555;
-    let backslash = backslash & !*carry;
-    let follows = backslash << 1 | *carry;
+    let backslash = backslash & !carry;
+    let follows = backslash << 1 | carry;
     // In a run of backslashes every second one is escaped itself; an addition finds where runs end.
     let odd_starts = backslash & !EVEN & !follows;
     let (ends, over) = odd_starts.overflowing_add(backslash);
-    *carry = u64::from(over);
-    (EVEN ^ (ends << 1)) & follows
+    ((EVEN ^ (ends << 1)) & follows, u64::from(over))
 }
 
 /// Each bit becomes the parity of all bits up to it.
@@ -67,7 +84,8 @@ mod tests {
             let glued = [&line[..cut], br#"{"type":"x"}"#].concat();
             assert!(!looks_whole(&glued), "{cut}");
         }
-        assert!(!looks_whole(b"{\"a\":\"\t\"}"));
+        assert!(!looks_whole(b"{\"a\":\"\t\"}") && !looks_whole(b"{\"a\":\"\xff\"}"));
+        assert!(looks_whole("{\"a\":\"é\"}".as_bytes()));
     }
 
     proptest! {

@@ -147,12 +147,11 @@ impl Intake {
     pub fn lines(&mut self, block: &[u8], now: Ts, all: &mut Registry, out: &mut impl Out) -> io::Result<()> {
         // Lines from here to `at` are whole, wanted, and not passed on yet.
         let (mut run, mut at) = (0, 0);
-        let utf8 = std::str::from_utf8(block).is_ok();
         while let Some(feed) = memchr::memchr(b'\n', &block[at..]) {
             let line = &block[at..at + feed];
             let next = at + feed + 1;
             let passes = match header(line) {
-                Some(head) if looks_whole(line) && (utf8 || std::str::from_utf8(line).is_ok()) => {
+                Some(head) if looks_whole(line) => {
                     let (wanted, hole) = self.headed(line, &head, all, out);
                     if let Some(hole) = hole.filter(|_| wanted) {
                         pass(&block[run..at], all, out)?;
