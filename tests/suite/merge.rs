@@ -74,6 +74,15 @@ fn ends(mut child: Child, mut out: impl Read) -> (i32, Vec<u8>) {
     (wait(&mut child, "cl-merge").code().expect("an exit code"), rest)
 }
 
+/// Writes to a FIFO as a writer that comes and goes, once it has a reader.
+fn put(fifo: &Path, content: &str) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = File::options();
+    options.write(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
+    let mut writer = until("a reader", || options.open(fifo).ok());
+    writer.write_all(content.as_bytes()).expect("writes");
+}
+
 fn signal(child: &Child, signal: nix::sys::signal::Signal) {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), signal).expect("lives");
 }
@@ -438,13 +447,13 @@ fn follows_a_fifo_whose_writers_come_and_go() {
     let (merge, mut out) = start(&["--follow", "a"], dir.path());
     for seq in 1..=50 {
         let rest = if seq == 1 { START } else { r#""n":1"# };
-        fs::write(&fifo, line("s", seq, 1.0, rest)).expect("writes");
+        put(&fifo, &line("s", seq, 1.0, rest));
         assert_eq!(next(&mut out)["cl"]["seq"], seq);
     }
     // What a writer leaves unfinished is not glued to what the next one writes.
-    fs::write(&fifo, r#"{"cl":{"stream":"s","seq":51,"ts":1.0},"n":"#).expect("writes");
+    put(&fifo, r#"{"cl":{"stream":"s","seq":51,"ts":1.0},"n":"#);
     assert_eq!(text(&next(&mut out), "/subtype"), "torn");
-    fs::write(&fifo, line("s", 52, 1.0, EXIT)).expect("writes");
+    put(&fifo, &line("s", 52, 1.0, EXIT));
     assert_eq!(ends(merge, out).0, 0);
 }
 
