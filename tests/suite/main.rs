@@ -7,4 +7,5 @@ mod readme;
 mod replay;
 mod spawn;
 mod progress;
+mod merge;
 mod wait;
