@@ -3,9 +3,9 @@
 mod docs;
 mod harness;
 mod live;
+mod merge;
+mod progress;
 mod readme;
 mod replay;
 mod spawn;
-mod progress;
-mod merge;
 mod wait;
