@@ -117,6 +117,8 @@ impl Watch {
         // The pump's pipe has ended, so it has; unless we are in a hurry, and it goes with us.
         let pumped = self.pump.take().filter(|_| turn.ended).map(JoinHandle::join);
         let whole = !matches!(pumped, Some(Ok(Ok(Over::Reader))));
+        // One that came together with the end counts as well.
+        self.signals(&mut turn);
         self.end(&turn, whole);
         match pumped {
             Some(Ok(Err(failure))) => Err(failure),
