@@ -210,13 +210,12 @@ impl Split {
         while self.open.len() >= self.most {
             self.close_one(syncer);
         }
+        let mut settled = false;
         let file = loop {
             match self.open_file(id, syncer) {
-                Err(error)
-                    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && !self.open.is_empty() =>
-                {
-                    self.most = self.open.len().saturating_sub(1).max(1);
-                    self.close_one(syncer);
+                // Once nothing is open but what waits for the disk, there is one more try.
+                Err(error) if is_shortage(&error) && (self.give_back(syncer) || !settled) => {
+                    settled = self.open.is_empty();
                 }
                 opened => break Arc::new(opened?),
             }
@@ -240,6 +239,17 @@ impl Split {
             syncer.sync(&stream.name, &Arc::new(File::from(place.folder)));
         }
         Ok(file)
+    }
+
+    /// Makes room when there is no descriptor left; says whether there was anything to close.
+    fn give_back(&mut self, syncer: Option<&Syncer>) -> bool {
+        let some = !self.open.is_empty();
+        self.most = self.open.len().saturating_sub(1).max(1);
+        self.close_one(syncer);
+        if let Some(syncer) = syncer {
+            syncer.settle();
+        }
+        some
     }
 
     /// Closes the file that was not written for the longest time.
@@ -293,6 +303,10 @@ impl Split {
             syncer.sync(&stream.name, &file);
         }
     }
+}
+
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 fn write_all(mut file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
