@@ -108,7 +108,13 @@ pub struct Args {
     /// Into a file the worker can always write, and a slow reader costs disk; agents lose output on pipes, so for them
     /// auto is file. Through a pipe a slow reader holds the worker up, as in any pipeline; for a COMMAND auto is pipe.
     /// A pty is for programs that would write in large blocks otherwise.
-    #[arg(long, value_enum, value_name = "HOW", default_value = "auto", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
     pub capture: CaptureHow,
 
     /// The length of line from which on it travels in pieces
@@ -116,7 +122,13 @@ pub struct Args {
     pub max_line: u64,
 
     /// Where the worker's stderr goes: event (into the stream), pass (to our stderr) or drop
-    #[arg(long, value_enum, value_name = "WHERE", default_value = "event", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHERE",
+        default_value = "event",
+        hide_possible_values = true
+    )]
     pub stderr: StderrWhere,
 
     /// After how long a silence to say so in the stream; 0 is never
@@ -187,9 +199,9 @@ fn agent(text: &str) -> Result<Agent, String> {
     match text.split_once(':') {
         Some(("replay", folder)) if !folder.is_empty() => Ok(Agent::Replay(folder.into())),
         _ if text == "auto" => Ok(Agent::Auto),
-        _ => harmony::agent::Kind::named(text).map(Agent::Known).ok_or_else(|| {
-            "choose claude, codex, gemini, qwen, opencode, plain, auto or replay:FOLDER".to_owned()
-        }),
+        _ => harmony::agent::Kind::named(text)
+            .map(Agent::Known)
+            .ok_or_else(|| "choose claude, codex, gemini, qwen, opencode, plain, auto or replay:FOLDER".to_owned()),
     }
 }
 

@@ -28,7 +28,10 @@ pub fn run(args: Args) -> Result<u8, Failure> {
     let order = order(args, worker, env)?;
     let name = order.argv.first().cloned().unwrap_or_default();
     let ended = worker::run(order).map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure { message: "stdout: nobody reads it".to_owned(), code: 141 },
+        io::ErrorKind::BrokenPipe => Failure {
+            message: "stdout: nobody reads it".to_owned(),
+            code: 141,
+        },
         _ => ours(format!("cannot run {}: {}", name.display(), reason(&error))),
     })?;
     if let Some(error) = &ended.sink {
@@ -41,7 +44,10 @@ pub fn run(args: Args) -> Result<u8, Failure> {
 }
 
 fn ours(message: impl Into<String>) -> Failure {
-    Failure { message: message.into(), code: OURS }
+    Failure {
+        message: message.into(),
+        code: OURS,
+    }
 }
 
 /// The worker that was chosen: what to run, how to read it.
@@ -58,15 +64,19 @@ impl Worker {
             return Self::command(args);
         }
         match args.agent.clone().unwrap_or(Agent::Known(Kind::Claude)) {
-            Agent::Auto | Agent::Known(Kind::Plain) => {
-                Err(ours("--agent: auto and plain need a COMMAND; put it behind --, as in cl-spawn NAME -- COMMAND"))
-            }
+            Agent::Auto | Agent::Known(Kind::Plain) => Err(ours(
+                "--agent: auto and plain need a COMMAND; put it behind --, as in cl-spawn NAME -- COMMAND",
+            )),
             Agent::Replay(folder) => {
                 no_agent_options(args, "a recording")?;
                 let file = folder.join(format!("{}.ndjson", args.name));
                 let mut argv = vec![beside_us("cl-replay"), file.into()];
                 argv.extend(args.args.iter().cloned());
-                Ok(Self { argv, kind: None, as_agent: true })
+                Ok(Self {
+                    argv,
+                    kind: None,
+                    as_agent: true,
+                })
             }
             Agent::Known(kind) => {
                 let ask = Ask {
@@ -77,7 +87,11 @@ impl Worker {
                     partial: args.partial,
                     args: args.args.clone(),
                 };
-                Ok(Self { argv: command(&ask).map_err(ours)?.argv, kind: Some(kind), as_agent: true })
+                Ok(Self {
+                    argv: command(&ask).map_err(ours)?.argv,
+                    kind: Some(kind),
+                    as_agent: true,
+                })
             }
         }
     }
@@ -85,15 +99,23 @@ impl Worker {
     fn command(args: &Args) -> Result<Self, Failure> {
         no_agent_options(args, "a COMMAND")?;
         if !args.args.is_empty() {
-            return Err(ours("--arg: goes with an agent; give a COMMAND its arguments behind it"));
+            return Err(ours(
+                "--arg: goes with an agent; give a COMMAND its arguments behind it",
+            ));
         }
         let program = Path::new(&args.command[0]);
         let kind = match &args.agent {
             None | Some(Agent::Auto) => Kind::of_command(program),
             Some(Agent::Known(kind)) => Some(*kind),
-            Some(Agent::Replay(_)) => return Err(ours("--agent: a recording is played, or a COMMAND is run, not both")),
+            Some(Agent::Replay(_)) => {
+                return Err(ours("--agent: a recording is played, or a COMMAND is run, not both"));
+            }
         };
-        Ok(Self { argv: args.command.clone(), kind, as_agent: kind.is_some_and(Kind::is_agent) })
+        Ok(Self {
+            argv: args.command.clone(),
+            kind,
+            as_agent: kind.is_some_and(Kind::is_agent),
+        })
     }
 }
 
@@ -112,7 +134,10 @@ fn no_agent_options(args: &Args, what: &str) -> Result<(), Failure> {
 
 /// A tool of ours: the one beside this program, else the one on PATH.
 fn beside_us(tool: &str) -> OsString {
-    let beside = std::env::current_exe().ok().and_then(|us| Some(us.parent()?.join(tool))).filter(|path| path.exists());
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|us| Some(us.parent()?.join(tool)))
+        .filter(|path| path.exists());
     beside.unwrap_or_else(|| PathBuf::from(tool)).into()
 }
 
@@ -136,12 +161,17 @@ fn order(args: Args, worker: Worker, env: Vec<(OsString, Option<OsString>)>) -> 
     if let Some(cwd) = &args.cwd
         && !cwd.is_dir()
     {
-        return Err(Failure { message: format!("-C {}: no such directory", cwd.display()), code: 127 });
+        return Err(Failure {
+            message: format!("-C {}: no such directory", cwd.display()),
+            code: 127,
+        });
     }
     let (stdin, prompt) = stdin(&args, &worker)?;
     let never = |limit: Duration| (!limit.is_zero()).then_some(limit);
-    let agent_limits =
-        (never(args.idle.unwrap_or(AGENT_IDLE)), never(args.linger.unwrap_or(AGENT_LINGER)));
+    let agent_limits = (
+        never(args.idle.unwrap_or(AGENT_IDLE)),
+        never(args.linger.unwrap_or(AGENT_LINGER)),
+    );
     let given = |limit: Option<Duration>, agents: Option<Duration>| match limit {
         None if worker.kind.is_some_and(Kind::is_agent) => agents,
         given => given.and_then(never),
@@ -195,32 +225,49 @@ fn stdin(args: &Args, worker: &Worker) -> Result<(Option<OwnedFd>, Option<String
         }
         (None, None) if !args.command.is_empty() || matches!(args.agent, Some(Agent::Replay(_))) => {
             let inherit = matches!(what(io::stdin()), Ok(What::Pipe | What::File | What::Socket));
-            Ok((Some(if inherit && worker.kind.is_none_or(|kind| !kind.is_agent()) { our_stdin()? } else { open("/dev/null")? }), None))
+            Ok((
+                Some(if inherit && worker.kind.is_none_or(|kind| !kind.is_agent()) {
+                    our_stdin()?
+                } else {
+                    open("/dev/null")?
+                }),
+                None,
+            ))
         }
         (None, None) => {
             if io::stdin().is_terminal() {
                 return Err(ours("no prompt: give it as PROMPT, or on stdin"));
             }
             let mut prompt = Vec::new();
-            io::stdin().read_to_end(&mut prompt).map_err(|error| ours(format!("stdin: {}", reason(&error))))?;
+            io::stdin()
+                .read_to_end(&mut prompt)
+                .map_err(|error| ours(format!("stdin: {}", reason(&error))))?;
             Ok((Some(in_memory(&prompt)?), told(&prompt)))
         }
     }
 }
 
 fn our_stdin() -> Result<OwnedFd, Failure> {
-    io::stdin().as_fd().try_clone_to_owned().map_err(|error| ours(format!("stdin: {}", reason(&error))))
+    io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|error| ours(format!("stdin: {}", reason(&error))))
 }
 
 fn open(path: impl AsRef<Path>) -> Result<OwnedFd, Failure> {
     let path = path.as_ref();
-    File::open(path).map(OwnedFd::from).map_err(|error| ours(format!("--stdin {}: {}", path.display(), reason(&error))))
+    File::open(path)
+        .map(OwnedFd::from)
+        .map_err(|error| ours(format!("--stdin {}: {}", path.display(), reason(&error))))
 }
 
 /// A file in memory: unlike a pipe it has an end from the beginning, and any size.
 fn in_memory(bytes: &[u8]) -> Result<OwnedFd, Failure> {
     let make = || {
-        let mut file = File::from(nix::sys::memfd::memfd_create(c"prompt", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?);
+        let mut file = File::from(nix::sys::memfd::memfd_create(
+            c"prompt",
+            nix::sys::memfd::MFdFlags::MFD_CLOEXEC,
+        )?);
         file.write_all(bytes)?;
         file.rewind()?;
         io::Result::Ok(OwnedFd::from(file))
@@ -242,7 +289,9 @@ fn print(args: &Args, worker: &Worker, env: &[(OsString, Option<OsString>)]) -> 
     }
     words.extend(worker.argv.iter().map(|word| quoted(word)));
     let line = words.join(" ") + "\n";
-    io::stdout().write_all(line.as_bytes()).map_err(|error| Failure::io("stdout", &error))?;
+    io::stdout()
+        .write_all(line.as_bytes())
+        .map_err(|error| Failure::io("stdout", &error))?;
     Ok(0)
 }
 
@@ -250,7 +299,11 @@ fn print(args: &Args, worker: &Worker, env: &[(OsString, Option<OsString>)]) -> 
 fn quoted(word: &OsStr) -> String {
     let text = word.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@%+".contains(c);
-    if !text.is_empty() && text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if !text.is_empty() && text.chars().all(plain) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ impl Framer {
 }
 
 /// The largest cut up to `at` that does not part a character, where there is one nearby.
-fn char_boundary(bytes: &[u8], at: usize) -> usize {
+pub(crate) fn char_boundary(bytes: &[u8], at: usize) -> usize {
     (at.saturating_sub(3)..=at)
         .rev()
         .find(|&i| i > 0 && bytes[i] & 0xc0 != 0x80)

@@ -5,9 +5,14 @@
 pub mod agent;
 pub mod cli;
 pub mod frame;
+pub mod glob;
 pub mod line;
 pub mod outcome;
+pub mod policy;
 pub mod sink;
+pub mod source;
+pub mod state;
 pub mod sys;
 pub mod units;
+pub mod view;
 pub mod worker;

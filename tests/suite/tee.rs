@@ -506,14 +506,14 @@ fn late_reader_with(set: impl FnOnce(&mut Command), args: &[&str], input: &[u8])
         .read(true)
         .custom_flags(OFlag::O_NONBLOCK.bits())
         .open(&fifo)
-        .unwrap();
+        .expect("the FIFO");
     let mut tee = start_with(set, &[args, &[str(&fifo)]].concat());
     let writer = tee.feed(input.to_vec());
     assert!(tee.stdout() == input);
-    writer.join().unwrap();
-    fcntl(&reader, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    writer.join().expect("writes");
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::empty())).expect("the FIFO");
     let mut late = Vec::new();
-    reader.read_to_end(&mut late).unwrap();
+    reader.read_to_end(&mut late).expect("the FIFO");
     (tee.finish(), late)
 }
 
@@ -836,28 +836,20 @@ fn split_of_lines_in_small_pieces() {
 
 #[test]
 fn a_thousand_streams_with_few_descriptors() {
-    let dir = scratch();
-    let mut input = String::new();
-    for seq in 1..=3 {
-        for stream in 0..1000 {
-            input += &cl(&format!("group{}/s{stream}", stream % 7), seq, 200);
-        }
-    }
-    std::fs::write(dir.path().join("in"), &input).unwrap();
-    for limit in [256, 20] {
-        let script = format!("ulimit -n {limit}; cl-tee --sync --split run <in | cmp - in");
+    let name = |stream| format!("group{}/s{stream}", stream % 7);
+    for (streams, limit, option) in [(1000, 256, ""), (1000, 20, ""), (60, 20, "--sync")] {
+        let dir = scratch();
+        let lines = (1..=3).flat_map(|seq| (0..streams).map(move |stream| cl(&name(stream), seq, 200)));
+        let ends = (0..streams).map(|stream| exit_event(&name(stream), 4));
+        std::fs::write(dir.path().join("in"), lines.chain(ends).collect::<String>()).unwrap();
+        let script = format!("ulimit -n {limit}; cl-tee {option} --split run <in | cmp - in");
         let mut command = command("bash");
-        command
-            .current_dir(dir.path())
-            .arg("-o")
-            .arg("pipefail")
-            .arg("-c")
-            .arg(script);
+        command.current_dir(dir.path()).args(["-o", "pipefail", "-c", &script]);
         harness::finish(command, b"").ok();
-        for stream in 0..1000 {
-            let name = format!("group{}/s{stream}", stream % 7);
+        for stream in 0..streams {
+            let name = name(stream);
             let text = std::fs::read(dir.path().join(format!("run/{name}.ndjson"))).unwrap();
-            assert_eq!(accounted(&text, &[&name], 3), 0);
+            assert_eq!(accounted(&text, &[&name], 4), 0);
         }
     }
 }
@@ -999,13 +991,10 @@ fn the_second_signal_ends_at_once() {
     let status = format!("/proc/{}/status", tee.child.id());
     until("the first signal to be taken", || {
         let status = std::fs::read_to_string(&status).ok()?;
-        let pending = status
+        let mut pending = status
             .lines()
             .filter(|line| line.starts_with("SigPnd") || line.starts_with("ShdPnd"));
-        pending
-            .map(|line| line.ends_with("0000000000000000"))
-            .all(|none| none)
-            .then_some(())
+        pending.all(|line| line.ends_with("0000000000000000")).then_some(())
     });
     tee.signal(Signal::SIGTERM);
     let stdin = tee.stdin.take();

@@ -4,9 +4,9 @@
 
 mod account;
 mod claude;
-mod launch;
 mod codex;
 mod gemini;
+mod launch;
 mod opencode;
 mod recognise;
 mod soft;

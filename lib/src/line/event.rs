@@ -390,6 +390,9 @@ pub struct Verdict {
     pub streams: Map<String, Value>,
     /// The answers, needed ones first.
     pub text: String,
+    /// Why the verdict is not `met`, in a few words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub because: String,
 }
 
 fn yes() -> bool {

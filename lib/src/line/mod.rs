@@ -4,6 +4,7 @@
 //! the worker's bytes again, `event` holds what the toolkit says itself, `seq` notices holes.
 
 mod event;
+mod glob;
 mod header;
 mod json;
 mod name;
@@ -12,6 +13,7 @@ mod stamp;
 mod unwrap;
 
 pub use event::{Bytes, Event, Exit, Outcome, Start, Usage, Verdict};
+pub use glob::Glob;
 pub use header::{Header, PREFIX, Ts, body, find_header, header, own_event, subtype};
 pub use json::{Top, object};
 pub use name::{MAX_NAME, Name, NameError};

@@ -12,7 +12,7 @@ pub struct Hole {
 impl Hole {
     /// How many are missing.
     pub fn lost(&self) -> u64 {
-        self.to - self.from + 1
+        (self.to - self.from).saturating_add(1)
     }
 }
 
@@ -29,7 +29,7 @@ impl Sequence {
     /// another stream of the same name, or the same file again, and begins anew.
     pub fn see(&mut self, seq: u64) -> Option<Hole> {
         let hole = match self.last {
-            Some(last) if seq > last + 1 => Some(Hole {
+            Some(last) if seq > last.saturating_add(1) => Some(Hole {
                 from: last + 1,
                 to: seq - 1,
             }),

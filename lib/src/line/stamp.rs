@@ -89,7 +89,8 @@ impl Stamper {
     }
 
     fn header(&mut self, ts: Ts, out: &mut Vec<u8>) {
-        self.seq += 1;
+        // A hostile number may be the last there is.
+        self.seq = self.seq.saturating_add(1);
         push_header(out, self.stream.as_str(), self.seq, ts);
     }
 }

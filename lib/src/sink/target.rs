@@ -1,7 +1,7 @@
 //! What a SINK on a command line leads to, and how it is opened without waiting for anybody.
 
 use super::{Bell, Outlet};
-use crate::sys::fds::{What, duplicate, what};
+use crate::sys::fds::{What, dup_inherited, what};
 use nix::fcntl::OFlag;
 use std::fs::File;
 use std::io;
@@ -70,7 +70,7 @@ pub fn handed_down(paths: &[PathBuf]) -> Vec<Option<io::Result<OwnedFd>>> {
     let open: Vec<_> = numbers.iter().map(|number| number.map(open)).collect();
     let copies = open
         .into_iter()
-        .map(|open| open.map(|number| duplicate(number?)))
+        .map(|open| open.map(|number| dup_inherited(number?)))
         .collect();
     for number in numbers.into_iter().flatten().filter(|number| *number > 2) {
         // Named twice, it is closed already.

@@ -1,7 +1,8 @@
 //! Descriptors: what they are, and how to own one without touching those who share it.
 
+use nix::fcntl::{FcntlArg, fcntl};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// What kind of thing a descriptor leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +43,18 @@ pub fn reopen(fd: impl AsFd, options: &std::fs::OpenOptions) -> io::Result<std::
     options.open(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
 }
 
-/// A copy of the descriptor of that number, with the same open file behind it.
+/// A second descriptor for one that was handed down to us and is known by its number, as in `/dev/fd/N`.
 ///
 /// # Errors
-/// When it is not open.
-pub fn duplicate(number: i32) -> io::Result<OwnedFd> {
+/// When no descriptor of that number is open, or it is one of our own: those are closed on exec, inherited ones are not.
+pub fn dup_inherited(number: RawFd) -> io::Result<OwnedFd> {
     if number < 0 {
         return Err(nix::errno::Errno::EBADF.into());
     }
-    // SAFETY: the number is not negative, and is only used in this one call, which says so when it is not open.
-    unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned()
+    // SAFETY: the number is borrowed for these two calls, and the system says so when nothing is open under it.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    if fcntl(borrowed, FcntlArg::F_GETFD)? & libc::FD_CLOEXEC != 0 {
+        return Err(nix::errno::Errno::EBADF.into());
+    }
+    borrowed.try_clone_to_owned()
 }

@@ -42,7 +42,11 @@ pub fn set_name(name: &std::ffi::CStr) {
 
 /// Closes every descriptor above stderr but these.
 pub fn close_all_but(keep: &[BorrowedFd<'_>]) {
-    let mut keep: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).filter(|&fd| fd > 2).collect();
+    let mut keep: Vec<u32> = keep
+        .iter()
+        .map(|fd| fd.as_raw_fd() as u32)
+        .filter(|&fd| fd > 2)
+        .collect();
     keep.sort_unstable();
     let mut from = 3;
     for fd in keep.into_iter().chain([u32::MAX]) {

@@ -23,7 +23,12 @@ pub enum Capture {
 #[derive(Debug)]
 pub(super) enum Tap {
     /// A file, where we are in it, up to where it was punched out, and what tells of its growth.
-    File { file: File, at: u64, punched: u64, growth: Inotify },
+    File {
+        file: File,
+        at: u64,
+        punched: u64,
+        growth: Inotify,
+    },
     /// A pipe or a terminal.
     Stream(File),
 }
@@ -74,9 +79,20 @@ fn file() -> io::Result<(Tap, OwnedFd)> {
         }
     };
     let growth = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-    growth.add_watch(format!("/proc/self/fd/{}", file.as_raw_fd()).as_str(), AddWatchFlags::IN_MODIFY)?;
+    growth.add_watch(
+        format!("/proc/self/fd/{}", file.as_raw_fd()).as_str(),
+        AddWatchFlags::IN_MODIFY,
+    )?;
     let worker = file.as_fd().try_clone_to_owned()?;
-    Ok((Tap::File { file, at: 0, punched: 0, growth }, worker))
+    Ok((
+        Tap::File {
+            file,
+            at: 0,
+            punched: 0,
+            growth,
+        },
+        worker,
+    ))
 }
 
 fn pipe() -> io::Result<(Tap, OwnedFd)> {
@@ -134,7 +150,11 @@ impl Tap {
                 if *at - *punched >= PUNCH + 4096 {
                     give_back(file, punched, *at);
                 }
-                Ok(if count == 0 { Taken::Nothing } else { Taken::Bytes(count) })
+                Ok(if count == 0 {
+                    Taken::Nothing
+                } else {
+                    Taken::Bytes(count)
+                })
             }
             Self::Stream(file) => loop {
                 return match file.read(space) {
@@ -196,7 +216,14 @@ mod tests {
             drop(worker);
             let (rest, end) = take_all(&mut tap);
             assert_eq!(rest, b"\xff\x00\r\n\x04", "{capture:?}");
-            assert_eq!(end, if capture == Capture::File { Taken::Nothing } else { Taken::End });
+            assert_eq!(
+                end,
+                if capture == Capture::File {
+                    Taken::Nothing
+                } else {
+                    Taken::End
+                }
+            );
         }
     }
 

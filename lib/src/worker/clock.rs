@@ -12,7 +12,10 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn start() -> Self {
-        Self { start: Instant::now(), paused: AtomicU64::new(0) }
+        Self {
+            start: Instant::now(),
+            paused: AtomicU64::new(0),
+        }
     }
 
     /// Active time since the start.

@@ -229,7 +229,9 @@ impl<N: FnMut(Note)> Pump<'_, N> {
         match self.out.take(lines.frames.space()) {
             Ok(Taken::Bytes(count)) => {
                 lines.frames.filled(count);
-                self.gauge.output.store(self.gauge.clock.now().as_micros() as u64, Ordering::Relaxed);
+                self.gauge
+                    .output
+                    .store(self.gauge.clock.now().as_micros() as u64, Ordering::Relaxed);
                 self.gauge.bytes.fetch_add(count as u64, Ordering::Relaxed);
                 let ts = Ts::now();
                 let mut done = 0;
@@ -256,7 +258,9 @@ impl<N: FnMut(Note)> Pump<'_, N> {
         match self.err.take(lines.frames.space()) {
             Ok(Taken::Bytes(count)) => {
                 lines.frames.filled(count);
-                self.gauge.output.store(self.gauge.clock.now().as_micros() as u64, Ordering::Relaxed);
+                self.gauge
+                    .output
+                    .store(self.gauge.clock.now().as_micros() as u64, Ordering::Relaxed);
                 let ts = Ts::now();
                 while let Some(frame) = lines.frames.next() {
                     err_frame(frame, &mut self.stamper, self.stderr_to, ts, block, tail);
@@ -291,7 +295,10 @@ impl<N: FnMut(Note)> Pump<'_, N> {
 
 impl Lines {
     fn new(max_line: usize) -> Self {
-        Self { frames: Framer::new(max_line), open: true }
+        Self {
+            frames: Framer::new(max_line),
+            open: true,
+        }
     }
 }
 
@@ -307,7 +314,13 @@ struct Reading {
 impl Reading {
     fn new(kind: Option<Kind>) -> Self {
         let reader = Reader::new(kind.unwrap_or(Kind::Plain));
-        Self { kind, reader, account: Account::default(), facts: Vec::new(), settled: false }
+        Self {
+            kind,
+            reader,
+            account: Account::default(),
+            facts: Vec::new(),
+            settled: false,
+        }
     }
 
     fn line(&mut self, line: &[u8], note: &mut impl FnMut(Note)) {

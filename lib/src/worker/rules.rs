@@ -113,7 +113,9 @@ impl Rules {
             when(self.limits.timeout, Duration::ZERO),
             when(self.limits.idle, self.last_life),
             self.settled.and_then(|at| when(self.limits.linger, at)),
-            self.limits.heartbeat.map(|beat| self.last_beat.max(self.last_output) + beat),
+            self.limits
+                .heartbeat
+                .map(|beat| self.last_beat.max(self.last_output) + beat),
             self.next_rung,
             self.sweep_at,
         ]
@@ -165,7 +167,13 @@ impl Rules {
 
     fn climb_from_the_start(&mut self, now: Duration) -> Vec<Action> {
         let because = self.stop.map_or("", Stop::as_str).to_owned();
-        let with = self.limits.ladder.iter().map(|&signal| signal_name(signal)).chain(["SIGKILL".to_owned()]).collect();
+        let with = self
+            .limits
+            .ladder
+            .iter()
+            .map(|&signal| signal_name(signal))
+            .chain(["SIGKILL".to_owned()])
+            .collect();
         let mut actions = vec![Action::Say(Event::Stop { because, with })];
         actions.extend(self.climb(now));
         actions
@@ -245,7 +253,9 @@ impl Rules {
     }
 
     fn beat(&mut self, now: Duration) -> Vec<Action> {
-        let Some(every) = self.limits.heartbeat else { return Vec::new() };
+        let Some(every) = self.limits.heartbeat else {
+            return Vec::new();
+        };
         if now < self.last_beat.max(self.last_output) + every {
             return Vec::new();
         }
@@ -263,18 +273,40 @@ mod tests {
     const INT: i32 = 2;
 
     fn rules(change: impl FnOnce(&mut Limits)) -> Rules {
-        let mut limits =
-            Limits { timeout: None, kill_after: 5 * S, idle: None, linger: None, heartbeat: None, ladder: vec![INT, TERM] };
+        let mut limits = Limits {
+            timeout: None,
+            kill_after: 5 * S,
+            idle: None,
+            linger: None,
+            heartbeat: None,
+            ladder: vec![INT, TERM],
+        };
         change(&mut limits);
         Rules::new(limits)
     }
 
     fn tick(rules: &mut Rules, now: Duration) -> Vec<Action> {
-        rules.on(now, Input::Tick { output: Duration::ZERO, held_up: false, cpu: 0.0 })
+        rules.on(
+            now,
+            Input::Tick {
+                output: Duration::ZERO,
+                held_up: false,
+                cpu: 0.0,
+            },
+        )
     }
 
     fn told(actions: &[Action]) -> Vec<Command> {
-        actions.iter().filter_map(|a| if let Action::Tell(command) = a { Some(*command) } else { None }).collect()
+        actions
+            .iter()
+            .filter_map(|a| {
+                if let Action::Tell(command) = a {
+                    Some(*command)
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 
     #[test]
@@ -327,7 +359,16 @@ mod tests {
 
     #[test]
     fn idle_asks_for_signs_of_life() {
-        let at = |secs: u64, output: u64, held_up, cpu| (secs as u32 * S, Input::Tick { output: output as u32 * S, held_up, cpu });
+        let at = |secs: u64, output: u64, held_up, cpu| {
+            (
+                secs as u32 * S,
+                Input::Tick {
+                    output: output as u32 * S,
+                    held_up,
+                    cpu,
+                },
+            )
+        };
         let mut rules = rules(|l| l.idle = Some(10 * S));
         for (now, input, next) in [
             (10, at(10, 4, false, 0.0), 14),
@@ -359,7 +400,11 @@ mod tests {
     fn a_silent_stream_beats() {
         let mut rules = rules(|l| l.heartbeat = Some(5 * S));
         assert_eq!(tick(&mut rules, 5 * S), [Action::Beat(5.0)]);
-        let quiet = Input::Tick { output: 7 * S, held_up: false, cpu: 0.0 };
+        let quiet = Input::Tick {
+            output: 7 * S,
+            held_up: false,
+            cpu: 0.0,
+        };
         assert_eq!(rules.on(10 * S, quiet), []);
         assert_eq!(rules.next(), Some(12 * S));
         assert_eq!(rules.on(12 * S, quiet), [Action::Beat(5.0)]);

@@ -6,7 +6,7 @@ use super::rules::{Action, Input, Limits, Rules};
 use super::tree;
 use super::warden::{Command, Launch, Report, Warden};
 use crate::agent::{Account, Kind};
-use crate::line::{Event, Exit, Name, Start, Stamper, Ts};
+use crate::line::{Event, Exit, Name, Stamper, Start, Ts};
 use crate::outcome::{End, Evidence, Stop, exit_code, judge, signal_name};
 use crate::sink::Shared;
 use crate::sys::fds::{What, what};
@@ -77,15 +77,29 @@ pub fn run(order: Order) -> io::Result<Ended> {
     let sink = Shared::stdout()?;
     let watched = watchable(&sink)?;
     let (out, worker_out) = order.capture.open()?;
-    let err_capture = if order.capture == Capture::File { Capture::File } else { Capture::Pipe };
+    let err_capture = if order.capture == Capture::File {
+        Capture::File
+    } else {
+        Capture::Pipe
+    };
     let (err, worker_err) = err_capture.open()?;
     let (silent, stdin) = match order.stdin {
         Some(fd) => (None, fd),
         None => capture::silent_terminal().map(|(ours, theirs)| (Some(ours), theirs))?,
     };
     let gauge = Gauge::new()?;
-    let mut start = start_event(order.kind, &order.argv, order.cwd.as_deref(), order.prompt, &order.limits);
-    let what = order.argv.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut start = start_event(
+        order.kind,
+        &order.argv,
+        order.cwd.as_deref(),
+        order.prompt,
+        &order.limits,
+    );
+    let what = order
+        .argv
+        .first()
+        .map(|program| program.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let warden = Warden::launch(Launch {
         argv: order.argv,
         env: order.env,
@@ -139,7 +153,11 @@ pub fn run(order: Order) -> io::Result<Ended> {
         let watched = runtime.block_on(async { supervisor.watch(watched).await });
         // A second thought of the user's ends even a pump that waits for its reader.
         if supervisor.pumped.is_none() {
-            std::process::exit(i32::from(exit_code(crate::line::Outcome::Cancelled, End::Unseen, supervisor.rules.stop)));
+            std::process::exit(i32::from(exit_code(
+                crate::line::Outcome::Cancelled,
+                End::Unseen,
+                supervisor.rules.stop,
+            )));
         }
         watched.map(|()| supervisor.finish(&what))
     });
@@ -183,7 +201,11 @@ impl Signals {
             term: signal(SignalKind::terminate())?,
             quit: signal(SignalKind::quit())?,
             // Under nohup a hang-up is to be ignored.
-            hup: if crate::sys::process::is_ignored(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) },
+            hup: if crate::sys::process::is_ignored(libc::SIGHUP) {
+                None
+            } else {
+                Some(signal(SignalKind::hangup())?)
+            },
             tstp: signal(SignalKind::from_raw(libc::SIGTSTP))?,
             cont: signal(SignalKind::from_raw(libc::SIGCONT))?,
         })
@@ -346,7 +368,9 @@ impl Supervisor<'_> {
 
     /// Writes the stream's last line.
     fn finish(self, what: &str) -> Ended {
-        let Some(mut pumped) = self.pumped else { unreachable!("asked for only when all is pumped") };
+        let Some(mut pumped) = self.pumped else {
+            unreachable!("asked for only when all is pumped")
+        };
         let end = self.end.unwrap_or(End::Unseen);
         let (orphans, cpu, rss) = self.rest.unwrap_or_default();
         let stop = self.rules.stop;
@@ -380,13 +404,20 @@ impl Supervisor<'_> {
             (exit.cpu, exit.rss) = (Some(round(cpu)), Some(rss));
         }
         if orphans > 0 {
-            exit.warnings.push(format!("{orphans} left behind by the worker had to be ended"));
+            exit.warnings
+                .push(format!("{orphans} left behind by the worker had to be ended"));
         }
-        let code = if self.sink_error.is_some() { 125 } else { exit_code(exit.outcome, end, stop) };
+        let code = if self.sink_error.is_some() {
+            125
+        } else {
+            exit_code(exit.outcome, end, stop)
+        };
         let mut sink_error = self.sink_error;
         if let Some(sink) = &mut pumped.sink {
             let mut line = Vec::new();
-            pumped.stamper.event(&Event::Exit(Box::new(exit.clone())), Ts::now(), &mut line);
+            pumped
+                .stamper
+                .event(&Event::Exit(Box::new(exit.clone())), Ts::now(), &mut line);
             // A reader that left before the very last line has seen nothing but the end: that is no failure of ours.
             if let Err(error) = sink.write(&line)
                 && error.kind() != io::ErrorKind::BrokenPipe
@@ -395,7 +426,11 @@ impl Supervisor<'_> {
             }
         }
         let code = if sink_error.is_some() { 125 } else { code };
-        Ended { exit, code, sink: sink_error }
+        Ended {
+            exit,
+            code,
+            sink: sink_error,
+        }
     }
 }
 
@@ -423,7 +458,11 @@ fn start_event(
     limits: &Limits,
 ) -> Start {
     let mut told = Map::new();
-    for (name, limit) in [("timeout", limits.timeout), ("idle", limits.idle), ("linger", limits.linger)] {
+    for (name, limit) in [
+        ("timeout", limits.timeout),
+        ("idle", limits.idle),
+        ("linger", limits.linger),
+    ] {
         if let Some(limit) = limit {
             told.insert(name.to_owned(), Value::from(limit.as_secs_f64()));
         }
@@ -438,7 +477,9 @@ fn start_event(
             .or_else(|| std::env::current_dir().ok())
             .map(|cwd| cwd.to_string_lossy().into_owned())
             .unwrap_or_default(),
-        host: nix::unistd::gethostname().map(|host| host.to_string_lossy().into_owned()).unwrap_or_default(),
+        host: nix::unistd::gethostname()
+            .map(|host| host.to_string_lossy().into_owned())
+            .unwrap_or_default(),
         prompt: prompt.map(|mut prompt| {
             if prompt.len() > TOLD_PROMPT {
                 prompt.truncate(prompt.floor_char_boundary(TOLD_PROMPT));

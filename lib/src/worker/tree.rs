@@ -39,7 +39,9 @@ pub(super) fn load(root: i32) -> Load {
 
 fn children(pid: i32) -> Vec<i32> {
     let mut found = Vec::new();
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return found };
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return found;
+    };
     for task in tasks.flatten() {
         match fs::read_to_string(task.path().join("children")) {
             Ok(list) => found.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
@@ -52,7 +54,9 @@ fn children(pid: i32) -> Vec<i32> {
 }
 
 fn children_by_scan(parent: i32) -> Vec<i32> {
-    let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(all) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     all.flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
         .filter(|&pid| stat(pid).is_some_and(|stat| stat.parent == parent))
@@ -76,7 +80,10 @@ fn parse(line: &[u8]) -> Option<Stat> {
     const TICKS: f64 = 100.0;
     const PAGE: u64 = 4096;
     let behind = memchr::memrchr(b')', line)?;
-    let fields: Vec<&str> = std::str::from_utf8(line.get(behind + 2..)?).ok()?.split_ascii_whitespace().collect();
+    let fields: Vec<&str> = std::str::from_utf8(line.get(behind + 2..)?)
+        .ok()?
+        .split_ascii_whitespace()
+        .collect();
     let number = |at: usize| fields.get(at)?.parse::<f64>().ok();
     Some(Stat {
         state: *fields.first()?.as_bytes().first()?,
@@ -93,9 +100,13 @@ mod tests {
 
     #[test]
     fn reads_a_stat_line_with_an_odd_name() {
-        let line = b"7 (a) b (c) S 3 7 7 0 -1 4194560 1 2 3 4 150 50 20 10 20 0 1 0 9 1000 5 18446744073709551615 1 1 0\n";
+        let line =
+            b"7 (a) b (c) S 3 7 7 0 -1 4194560 1 2 3 4 150 50 20 10 20 0 1 0 9 1000 5 18446744073709551615 1 1 0\n";
         let stat = parse(line).unwrap();
-        assert_eq!((stat.state, stat.parent, stat.own, stat.reaped, stat.rss), (b'S', 3, 2.0, 0.3, 5 * 4096));
+        assert_eq!(
+            (stat.state, stat.parent, stat.own, stat.reaped, stat.rss),
+            (b'S', 3, 2.0, 0.3, 5 * 4096)
+        );
         assert!(parse(b"7 (x").is_none());
     }
 

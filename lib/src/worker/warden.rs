@@ -63,11 +63,7 @@ pub(super) enum Report {
     /// The worker's own process has ended, or could not be started.
     Ended(End),
     /// The whole tree has ended: how many processes had to be ended after the worker, CPU seconds, peak bytes.
-    Empty {
-        orphans: u32,
-        cpu: f64,
-        rss: u64,
-    },
+    Empty { orphans: u32, cpu: f64, rss: u64 },
     /// The warden is gone; so is the worker.
     Gone,
 }
@@ -89,12 +85,20 @@ impl Warden {
     pub(super) fn launch(launch: Launch) -> io::Result<Self> {
         process::adopt_orphans()?;
         let strangers = tree::descendants(nix::unistd::getpid().as_raw());
-        let (ours, theirs) =
-            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)?;
+        let (ours, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+        )?;
         let serve = || Service::begin(&theirs, launch).and_then(|mut service| service.serve());
         let pid = process::fork(|| i32::from(serve().is_err()))?;
         drop(theirs);
-        Ok(Self { socket: ours, pid, strangers })
+        Ok(Self {
+            socket: ours,
+            pid,
+            strangers,
+        })
     }
 
     /// Its process, above the whole tree.
@@ -125,9 +129,11 @@ impl Warden {
             Ok(Some([1, code, ..])) => Some(Report::Ended(End::Exited(code as i32))),
             Ok(Some([2, signal, ..])) => Some(Report::Ended(End::Signalled(signal as i32))),
             Ok(Some([3, errno, ..])) => Some(Report::Ended(End::Unstartable(errno as i32))),
-            Ok(Some([4, orphans, millis, rss])) => {
-                Some(Report::Empty { orphans: orphans as u32, cpu: millis as f64 / 1000.0, rss: rss as u64 })
-            }
+            Ok(Some([4, orphans, millis, rss])) => Some(Report::Empty {
+                orphans: orphans as u32,
+                cpu: millis as f64 / 1000.0,
+                rss: rss as u64,
+            }),
             Ok(Some(_)) => None,
             Err(Errno::EAGAIN | Errno::EINTR) => None,
             Ok(None) | Err(_) => Some(Report::Gone),
@@ -178,7 +184,15 @@ impl<'a> Service<'a> {
         let children = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         let stdio = [launch.stdin.as_fd(), launch.stdout.as_fd(), launch.stderr.as_fd()];
         process::close_all_but(&[&[socket.as_fd(), children.as_fd()], &stdio[..]].concat());
-        let mut service = Self { socket, children, worker: None, ended: false, orphans: 0, kill_at: None, killing: false };
+        let mut service = Self {
+            socket,
+            children,
+            worker: None,
+            ended: false,
+            orphans: 0,
+            kill_at: None,
+            killing: false,
+        };
         match spawn(launch) {
             Ok(pid) => {
                 service.worker = Some(pid);
@@ -211,8 +225,10 @@ impl<'a> Service<'a> {
                 }
                 None => PollTimeout::NONE,
             };
-            let mut fds =
-                [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN), PollFd::new(self.children.as_fd(), PollFlags::POLLIN)];
+            let mut fds = [
+                PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
+            ];
             match poll(&mut fds, timeout) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
@@ -290,7 +306,10 @@ fn spawn(launch: Launch) -> io::Result<Pid> {
     let program = argv.next().ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
     let mut command = std::process::Command::new(&program);
     command.args(argv).arg0(&program);
-    command.stdin(Stdio::from(launch.stdin)).stdout(Stdio::from(launch.stdout)).stderr(Stdio::from(launch.stderr));
+    command
+        .stdin(Stdio::from(launch.stdin))
+        .stdout(Stdio::from(launch.stdout))
+        .stderr(Stdio::from(launch.stderr));
     for (name, value) in launch.env {
         match value {
             Some(value) => command.env(name, value),
@@ -314,7 +333,10 @@ fn signal_all(signal: Signal) {
 fn end_all(root: i32, spare: &[i32]) -> u32 {
     let mut first = None;
     loop {
-        let left: Vec<i32> = tree::descendants(root).into_iter().filter(|pid| !spare.contains(pid)).collect();
+        let left: Vec<i32> = tree::descendants(root)
+            .into_iter()
+            .filter(|pid| !spare.contains(pid))
+            .collect();
         first.get_or_insert(left.len() as u32);
         if left.is_empty() {
             return first.unwrap_or(0);

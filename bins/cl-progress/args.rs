@@ -1,0 +1,116 @@
+use clap::{Parser, ValueEnum};
+use harmony::agent::Kind;
+use harmony::glob::Glob;
+use harmony::units;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Show how the streams of a run are getting on
+///
+/// In the middle of a pipe, cl-progress copies stdin to stdout byte for byte and draws a picture of what flows on the
+/// terminal; drawing never holds up the pipe, and a terminal that is slow misses frames. At the end of a pipe (stdout is
+/// a terminal), or given a RUN, it only draws, until all streams have ended. Several may look at one run, and one that
+/// has ended draws its end.
+///
+/// The picture has a line for each stream: its state, name, agent, time, lines, tokens, cost, how far it is, and what it
+/// does now or how it ended; below it its last messages; at the bottom a line that sums up. It fits the terminal it is
+/// drawn on: what matters least goes first. It stands below what the terminal showed, and stays there at the end.
+///
+/// What workers wrote is shown without escape sequences and control characters.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cl-progress",
+    version,
+    after_long_help = "Marks: ● running, ↻ retrying, ‖ waiting for a usage limit to pass, ○ being stopped, ✓ succeeded, ✗ failed, \
+        – cancelled, ? ended nobody knows how, · not begun. Tokens are those read fresh, put into a cache, and written; reading from a \
+        cache is not counted.\n\n\
+        The first Ctrl-C or SIGTERM in the middle of a pipe lets the rest of the stream through, the second ends at once. \
+        When nothing reads stdout any more, cl-progress ends quietly, and whoever writes to it is told by that.\n\n\
+        Exit status: 0; 1 when input or output failed; 2 on misuse; 128+N when signal N ended it.\n\n\
+        Example: cl-merge <(cl-spawn main \"$q\") <(cl-spawn context \"$q\") | cl-progress | cl-wait --need main"
+)]
+pub struct Args {
+    /// A run folder as cl-tee --split writes it, or a file with a stream; without it stdin is read
+    ///
+    /// Of a folder all *.ndjson files are read, also in folders inside it and those that appear later; FIFOs are left to
+    /// their readers.
+    #[arg(value_name = "RUN")]
+    pub run: Option<PathBuf>,
+
+    /// How to show it: auto, tty, plain, json or none
+    ///
+    /// tty is the picture, drawn on the terminal that stderr is, else on the controlling terminal (when only drawing: on
+    /// stdout's). plain is a line for each change of state, and a line a minute while nothing changes. json is an object
+    /// for each change of state or of what a worker does, with all that is known of the stream. plain and json go to
+    /// stderr in the middle of a pipe, and to stdout otherwise. none shows nothing. auto is tty, but plain where the
+    /// environment variable CI is set, TERM is dumb, or there is no terminal: in the middle of a pipe when stderr is
+    /// redirected, otherwise when stdout is.
+    #[arg(
+        long,
+        value_name = "HOW",
+        value_enum,
+        default_value = "auto",
+        hide_possible_values = true
+    )]
+    pub progress: How,
+
+    /// How long a frame stands at least: 50ms or more
+    #[arg(short, long, value_name = "DURATION", default_value = "50ms", value_parser = interval)]
+    pub interval: Duration,
+
+    /// How many lines of its last messages to show for each stream, room permitting
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 3)]
+    pub lines: usize,
+
+    /// Show the run as it is now on stdout, once, and end
+    ///
+    /// Needs no terminal: the width is that of stdout's terminal, else of COLUMNS, else 80. stdin is read to its end
+    /// first. With --progress plain or json it is a line for each stream.
+    #[arg(long)]
+    pub once: bool,
+
+    /// How to read streams that do not say what agent writes them: claude, codex, gemini, qwen, opencode or plain
+    ///
+    /// By default their first line tells.
+    #[arg(long, value_name = "AGENT", value_parser = agent)]
+    pub agent: Option<Kind>,
+
+    /// Show only streams whose name fits; repeatable
+    ///
+    /// In GLOB, * stands for any characters (/ too), ? for one, [a-c] for one of a set. All streams still flow.
+    #[arg(long, value_name = "GLOB")]
+    pub only: Vec<Glob>,
+
+    #[command(flatten)]
+    pub common: harmony::cli::Common,
+}
+
+/// How to show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum How {
+    /// What fits the surroundings.
+    Auto,
+    /// A picture on the terminal.
+    Tty,
+    /// A line a change.
+    Plain,
+    /// An object a change.
+    Json,
+    /// Nothing.
+    None,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = units::duration(text)?;
+    if interval < Duration::from_millis(50) {
+        return Err("nobody sees more than 20 frames a second: 50ms or more".to_owned());
+    }
+    Ok(interval)
+}
+
+fn agent(text: &str) -> Result<Kind, String> {
+    Kind::named(text).ok_or_else(|| {
+        let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        format!("no such agent; known are {}", known.join(", "))
+    })
+}

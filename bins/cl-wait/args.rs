@@ -1,0 +1,105 @@
+use clap::{Parser, ValueEnum};
+use harmony::line::Name;
+use harmony::units;
+use std::ffi::OsString;
+use std::time::Duration;
+
+/// Wait until enough streams have ended well, and give their answers
+///
+/// Reads a cl stream (see cl-stream(5)) from stdin, or follows TARGETs, and ends as soon as its verdict is in: enough
+/// is there, or enough can no longer come. Its stdin closes then, so that everything before it in the pipeline is
+/// stopped. What came until then goes to stdout: the `final` event, with the end of each stream and the answers.
+///
+/// Without an option that says otherwise, every stream has to end well. On stdin that is known when the stream is
+/// over, for another may always appear; name the streams with --expect to know it sooner. In a run folder those seen
+/// count as all there are, so give --expect there while the run may still be starting. A stream that runs inside
+/// another (`outer/inner`) counts only where it is named.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cl-wait",
+    version,
+    after_long_help = "Exit status: 0 the verdict is met; 1 it can no longer be met; 124 time is up; 125 cl-wait itself \
+        failed or was misused; 127 there is no such TARGET; 128+N when signal N ended the wait, 141 when the reader went \
+        away. With --exit-code-from that stream's own.\n\n\
+        Example: cl-merge <(cl-spawn main \"$q\") <(cl-spawn context \"$q\") | cl-wait --need main --any 1 -o text"
+)]
+pub struct Args {
+    /// A run folder as `cl-tee --split` writes it, a file with a stream, or the number of a process
+    ///
+    /// Folders and files are followed as they grow. How a process ended that is not our child nobody tells us: its
+    /// outcome is `unknown`, which counts only with --trust.
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<OsString>,
+
+    /// Every stream must end well (the default without --any, --need and --first)
+    #[arg(long, conflicts_with_all = ["any", "first"])]
+    pub all: bool,
+
+    /// N streams must end well, of those that are not needed by name (1)
+    ///
+    /// Together with --need it is a wish: once all needed ones are there, the others are waited for as long as --grace
+    /// says. Before a TARGET write --any=N.
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    pub any: Option<u32>,
+
+    /// This stream must end well; repeatable, or a comma list
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub need: Vec<Name>,
+
+    /// The first stream that ends well is enough
+    #[arg(long, conflicts_with_all = ["any", "need"])]
+    pub first: bool,
+
+    /// The streams that count, as a comma list: they must appear, and others do not count
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub expect: Vec<Name>,
+
+    /// An end that nobody saw (`unknown`) counts as well
+    #[arg(long)]
+    pub trust: bool,
+
+    /// Once all needed ones are there, how long to wait for the --any
+    #[arg(long, value_name = "DURATION", value_parser = units::duration, default_value = "15s")]
+    pub grace: Duration,
+
+    /// How long to wait at all; 0 is for ever
+    #[arg(short, long, value_name = "DURATION", value_parser = units::duration, default_value = "0")]
+    pub timeout: Duration,
+
+    /// Say what is there so far, in a `partial` event, at most this often and when something is new
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub partial: Option<Duration>,
+
+    /// Copy the stream through to stdout, too
+    #[arg(long)]
+    pub pass: bool,
+
+    /// What to write at the end: json (the `final` event), text (the answers, needed ones first) or none
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "FORM",
+        default_value = "json",
+        hide_possible_values = true
+    )]
+    pub output: Output,
+
+    /// Exit as that stream did, where it has ended when the verdict is in
+    #[arg(long, value_name = "NAME")]
+    pub exit_code_from: Option<Name>,
+
+    #[command(flatten)]
+    pub common: harmony::cli::Common,
+}
+
+/// What is written at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// The `final` event.
+    Json,
+    /// The answers.
+    Text,
+    /// Nothing.
+    None,
+}

@@ -1,0 +1,351 @@
+//! The wait itself: lines, signals and time in one loop, until the verdict is in.
+
+use crate::OURS;
+use crate::args::{Args, Output};
+use crate::input::{Input, failed};
+use crate::report::{self, Ending};
+use crate::signals::{Asked, Signals};
+use crate::watchdog::Watchdog;
+use harmony::cli::{self, Failure, reason};
+use harmony::line::{Event, Name, Stamper, Ts, header, subtype};
+use harmony::policy::{Enough, More, Policy, Verdict};
+use harmony::sink::Shared;
+use harmony::source::Step;
+use harmony::state::State;
+use harmony::sys::startup;
+use nix::sys::epoll::EpollFlags;
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+/// Our reader went away: as a program that SIGPIPE ends.
+const READER_GONE: u8 = 141;
+
+/// Waits; gives the exit code.
+pub fn run(args: &Args) -> Result<u8, Failure> {
+    if args.partial.is_some() && args.output != Output::Json {
+        return Err(ours("--partial: goes with -o json only"));
+    }
+    let mut input = Input::open(&args.targets)?;
+    let mut signals = Signals::listen().map_err(|error| failed("signals", &error))?;
+    let mut wait = match Wait::new(args) {
+        Ok(wait) => wait,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(READER_GONE),
+        Err(error) => return Err(failed("stdout", &error)),
+    };
+    wait.watch(&mut input, &signals)
+        .map_err(|error| failed("sources", &error))?;
+    let ending = match wait.until_the_verdict(&mut input, &mut signals) {
+        Ok(ending) => ending,
+        Err(Stop::Reader) => return Ok(READER_GONE),
+        Err(Stop::Failed(failure)) => return Err(failure),
+    };
+    signals.over();
+    input.close();
+    match wait.say(&ending) {
+        Ok(()) => Ok(ending.code(
+            args.exit_code_from
+                .as_ref()
+                .and_then(|name| wait.state.get(name.as_str())),
+        )),
+        Err(Stop::Reader) => Ok(READER_GONE),
+        Err(Stop::Failed(failure)) => Err(failure),
+    }
+}
+
+fn ours(message: &str) -> Failure {
+    Failure {
+        message: message.to_owned(),
+        code: OURS,
+    }
+}
+
+/// Why the wait ends without a verdict.
+enum Stop {
+    Reader,
+    Failed(Failure),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Reader,
+            _ => Self::Failed(failed("stdout", &error)),
+        }
+    }
+}
+
+struct Wait<'a> {
+    args: &'a Args,
+    policy: Policy,
+    state: State,
+    stdout: Option<Shared>,
+    stamper: Stamper,
+    /// Whether what was copied last ended in the midst of a line.
+    mid_line: bool,
+    deadline: Option<Instant>,
+    grace: Option<Instant>,
+    partials: Option<Partials>,
+    watchdog: Option<Watchdog>,
+}
+
+/// When the next `partial` is due.
+struct Partials {
+    every: Duration,
+    due: Instant,
+    news: bool,
+}
+
+impl<'a> Wait<'a> {
+    fn new(args: &'a Args) -> io::Result<Self> {
+        let writes = args.pass || args.output != Output::None;
+        if writes && startup::was_closed(1) {
+            return Err(nix::errno::Errno::EBADF.into());
+        }
+        let now = Instant::now();
+        let deadline = (!args.timeout.is_zero())
+            .then(|| now.checked_add(args.timeout))
+            .flatten();
+        let names = |names: &[Name]| names.iter().map(Name::to_string).collect();
+        Ok(Self {
+            policy: Policy {
+                enough: match args.any {
+                    Some(count) => Enough::Any(count as usize),
+                    None if args.first => Enough::Any(1),
+                    None if args.all || args.need.is_empty() => Enough::All,
+                    None => Enough::Any(0),
+                },
+                need: names(&args.need),
+                expect: names(&args.expect),
+                trust: args.trust,
+            },
+            state: State::default(),
+            stdout: if writes { Some(Shared::stdout()?) } else { None },
+            stamper: Stamper::new(Name::near("cl-wait")),
+            mid_line: false,
+            deadline,
+            grace: None,
+            partials: args.partial.map(|every| Partials {
+                every,
+                due: now,
+                news: false,
+            }),
+            watchdog: match args.pass || args.partial.is_some() {
+                true => Some(Watchdog::start(deadline)?),
+                false => None,
+            },
+            args,
+        })
+    }
+
+    /// Has signals, processes and the leaving of our reader told among the lines. Signals come first, then our
+    /// stdout, then the processes.
+    fn watch(&mut self, input: &mut Input, signals: &Signals) -> io::Result<()> {
+        signals.watch(|fd, events, token| input.sources.watch_also(fd, events, token))?;
+        if let Some(stdout) = &self.stdout {
+            // Errors and hang-ups are told unasked.
+            input
+                .sources
+                .watch_also(stdout.fd(), EpollFlags::empty(), signals.count())?;
+        }
+        input.watch_processes(&mut self.state, signals.count() + 1)
+    }
+
+    fn until_the_verdict(&mut self, input: &mut Input, signals: &mut Signals) -> Result<Ending, Stop> {
+        let mut ended = false;
+        loop {
+            let settled = match input
+                .sources
+                .next(self.patience())
+                .map_err(|e| Stop::Failed(failed("stdin", &e)))?
+            {
+                Step::Lines(_, lines) => {
+                    self.lines(lines)?;
+                    input.more() == More::Open
+                }
+                // A last line without a line feed may still be whole; a piece of one is not.
+                Step::Tail(_, line) => {
+                    self.fold(line);
+                    self.pass(line, true)?;
+                    true
+                }
+                Step::Piece { bytes, last, eol, .. } => {
+                    self.pass(bytes, true)?;
+                    if last && eol {
+                        self.pass(b"\n", false)?;
+                    }
+                    false
+                }
+                Step::Failed(what, error) => {
+                    cli::complain("cl-wait", &format!("{what}: {}", reason(&error)));
+                    false
+                }
+                Step::Other(token) if token < u64::from(signals.count()) => match signals.take(token as u32) {
+                    Some(Asked::End(signal)) => return Ok(Ending::Cancelled(signal)),
+                    Some(Asked::Suspended(pause)) => {
+                        self.suspended(pause);
+                        false
+                    }
+                    None => false,
+                },
+                Step::Other(token) if token == u64::from(signals.count()) => return Err(Stop::Reader),
+                Step::Other(token) => {
+                    let at = token - u64::from(signals.count()) - 1;
+                    input.process_ended(&mut self.state, at as usize);
+                    true
+                }
+                Step::Joined(_) | Step::Left(_) => false,
+                Step::Quiet | Step::Late => true,
+                Step::Ended => {
+                    self.state.finish();
+                    ended = true;
+                    true
+                }
+            };
+            if settled && let Some(ending) = self.judge(if ended { More::Never } else { input.more() }) {
+                return Ok(ending);
+            }
+            if let Some(ending) = self.late() {
+                return Ok(ending);
+            }
+            self.partial()?;
+        }
+    }
+
+    /// How long may be waited for the next line.
+    fn patience(&self) -> Option<Duration> {
+        let partial = self
+            .partials
+            .as_ref()
+            .filter(|partials| partials.news)
+            .map(|partials| partials.due);
+        let next = [self.deadline, self.grace, partial].into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    fn lines(&mut self, lines: &[u8]) -> io::Result<()> {
+        let mut from = 0;
+        for feed in memchr::memchr_iter(b'\n', lines) {
+            self.fold(&lines[from..feed]);
+            from = feed + 1;
+        }
+        self.pass(lines, false)
+    }
+
+    fn fold(&mut self, line: &[u8]) {
+        self.state.line(line);
+        if let Some(partials) = &mut self.partials {
+            let own = header(line).and_then(|head| subtype(line, &head));
+            partials.news |= !matches!(own, Some(b"heartbeat" | b"join" | b"leave"));
+        }
+    }
+
+    fn pass(&mut self, bytes: &[u8], mid_line: bool) -> io::Result<()> {
+        match &mut self.stdout {
+            Some(stdout) if self.args.pass => {
+                self.mid_line = mid_line;
+                stdout.write(bytes)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn judge(&mut self, more: More) -> Option<Ending> {
+        match self.policy.judge(&self.state, more) {
+            Verdict::Met => Some(Ending::Met),
+            Verdict::Impossible(reason) => Some(Ending::Unmet(self.explain(reason))),
+            Verdict::Needed => {
+                let grace = self.args.grace;
+                self.grace = self.grace.or_else(|| Instant::now().checked_add(grace));
+                None
+            }
+            Verdict::Waiting => {
+                self.grace = None;
+                None
+            }
+        }
+    }
+
+    fn explain(&self, reason: String) -> String {
+        if self.state.streams().is_empty() && self.state.stray > 0 {
+            return format!(
+                "{reason}: its lines have no header; let cl-merge write it, as in `… | cl-merge | cl-wait`"
+            );
+        }
+        reason
+    }
+
+    /// What time has decided.
+    fn late(&self) -> Option<Ending> {
+        let now = Instant::now();
+        // What is needed is there, so the time that is up is only that for the rest.
+        if self
+            .grace
+            .is_some_and(|grace| now >= grace || self.deadline.is_some_and(|deadline| now >= deadline))
+        {
+            return Some(Ending::Met);
+        }
+        self.deadline
+            .is_some_and(|deadline| now >= deadline)
+            .then_some(Ending::Timeout)
+    }
+
+    /// Time stood still for so long.
+    fn suspended(&mut self, pause: Duration) {
+        for moment in [&mut self.deadline, &mut self.grace].into_iter().flatten() {
+            *moment += pause;
+        }
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.skip(pause);
+        }
+    }
+
+    /// Says what is there so far, where that is due.
+    fn partial(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        match &mut self.partials {
+            Some(partials) if partials.news && now >= partials.due => {
+                partials.news = false;
+                partials.due = now + partials.every;
+            }
+            _ => return Ok(()),
+        }
+        let verdict = report::verdict(&self.state, &self.policy, None);
+        self.event(&Event::Partial(verdict))
+    }
+
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        let mut line = Vec::new();
+        if std::mem::take(&mut self.mid_line) {
+            line.push(b'\n');
+        }
+        self.stamper.event(event, Ts::now(), &mut line);
+        match &mut self.stdout {
+            Some(stdout) => stdout.write(&line),
+            None => Ok(()),
+        }
+    }
+
+    /// Says how it ended.
+    fn say(&mut self, ending: &Ending) -> Result<(), Stop> {
+        if let Some(because) = ending.because(&self.state, &self.policy) {
+            cli::complain("cl-wait", &because);
+        }
+        match self.args.output {
+            Output::None => {}
+            Output::Json => {
+                let verdict = report::verdict(&self.state, &self.policy, Some(ending));
+                self.event(&Event::Final(verdict))?;
+            }
+            Output::Text => {
+                let answers = report::answers(&self.state, &self.policy, Some(ending));
+                let terminal = io::stdout().is_terminal();
+                let text = report::text(&answers, terminal, self.args.common.color.on(terminal));
+                let feed = if std::mem::take(&mut self.mid_line) { "\n" } else { "" };
+                if let Some(stdout) = &mut self.stdout {
+                    stdout.write(format!("{feed}{text}").as_bytes())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,718 @@
+//! All sources in one epoll loop: blocks of whole lines as they come.
+
+use super::folder::{self, Entry};
+use super::input::{Got, Input};
+use super::place::{self, Named, Place};
+use super::watch::{Change, Watch};
+use crate::line::{Name, PREFIX};
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A source, by its place in the order of appearance.
+pub type Id = usize;
+
+/// How much is read at once.
+const BLOCK: usize = 256 << 10;
+/// Half a line longer than this is not copied to the front of each block, but collected.
+const SHORT: usize = 32 << 10;
+/// What is told by epoll for those who are no sources.
+const WATCH: u64 = u64::MAX;
+const OTHER: u64 = 1 << 63;
+
+/// What a look at the sources gave.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// A source is open.
+    Joined(Id),
+    /// Whole lines of a source, each with its line feed.
+    Lines(Id, &'a [u8]),
+    /// A piece of a line that is longer than the cap.
+    Piece {
+        /// Of which source.
+        id: Id,
+        /// The piece, without line feed.
+        bytes: &'a [u8],
+        /// Whether the line ends with it.
+        last: bool,
+        /// Whether a line feed followed.
+        eol: bool,
+    },
+    /// The last bytes of a source, or of one of its writers, that no line feed followed.
+    Tail(Id, &'a [u8]),
+    /// A source has ended.
+    Left(Id),
+    /// Something could not be opened or read.
+    Failed(String, io::Error),
+    /// A foreign descriptor has something to tell.
+    Other(u64),
+    /// All that was there has been read; the next step may take long.
+    Quiet,
+    /// The time to wait is over.
+    Late,
+    /// No source is left.
+    Ended,
+}
+
+/// One source.
+#[derive(Debug)]
+pub struct Source {
+    /// The name for its lines that have none.
+    pub name: Name,
+    /// What to call it in messages and events.
+    pub shown: String,
+    /// Whether the user named it, rather than a folder that holds it.
+    pub named: bool,
+    /// Whether it is a regular file.
+    pub regular: bool,
+    path: Option<PathBuf>,
+    input: Option<Input>,
+    /// What was read of a line that has not ended.
+    carry: Vec<u8>,
+    /// Whether the carried bytes belong to a line of which a piece has been given out.
+    over_long: bool,
+    paused: bool,
+    /// Whether the name means another file by now.
+    replaced: bool,
+}
+
+/// Something to tell that needs no look at a descriptor.
+#[derive(Debug)]
+enum Todo {
+    Joined(Id),
+    /// Whole lines in the carry.
+    Carried(Id),
+    Tail(Id),
+    Left(Id),
+    Failed(String, io::Error),
+    Other(u64),
+}
+
+/// Where the bytes of a step lie.
+enum Told {
+    Block(Id, Range<usize>),
+    Long(Id),
+    Piece(Id, bool, bool),
+    Todo(Todo),
+    Quiet,
+    Late,
+    Ended,
+}
+
+/// What one look at a source gave.
+enum Read {
+    Told(Told),
+    /// Nothing to tell yet, and there may be more at once.
+    More,
+    /// Nothing for now.
+    Over,
+}
+
+/// All sources of a reader.
+#[derive(Debug)]
+pub struct Sources {
+    list: Vec<Source>,
+    epoll: Epoll,
+    watch: Option<Watch>,
+    cap: usize,
+    block: Vec<u8>,
+    long: Vec<u8>,
+    todo: VecDeque<Todo>,
+    ready: VecDeque<(Id, bool)>,
+    /// Regular files with something left to read: one after the other.
+    files: VecDeque<Id>,
+    events: Vec<EpollEvent>,
+    open: usize,
+    held: bool,
+    quiet: bool,
+    taken: HashSet<Name>,
+    /// What each path that is followed is: a source, or a folder with the name before those of its entries.
+    paths: HashMap<PathBuf, Id>,
+    folders: HashMap<PathBuf, Option<Name>>,
+}
+
+impl Sources {
+    /// No source yet. With `follow`, files are read on as they grow, FIFOs when their writers come back, and folders
+    /// as they fill. A line longer than `cap` bytes comes in pieces.
+    ///
+    /// # Errors
+    /// When the system gives no epoll or inotify descriptor.
+    pub fn new(follow: bool, cap: usize) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let watch = if follow { Some(Watch::new()?) } else { None };
+        if let Some(watch) = &watch {
+            epoll.add(watch.fd(), EpollEvent::new(EpollFlags::EPOLLIN, WATCH))?;
+        }
+        Ok(Self {
+            list: Vec::new(),
+            epoll,
+            watch,
+            cap: cap.max(SHORT),
+            block: vec![0; BLOCK],
+            long: Vec::new(),
+            todo: VecDeque::new(),
+            ready: VecDeque::new(),
+            files: VecDeque::new(),
+            events: vec![EpollEvent::empty(); 256],
+            open: 0,
+            held: false,
+            quiet: false,
+            taken: HashSet::new(),
+            paths: HashMap::new(),
+            folders: HashMap::new(),
+        })
+    }
+
+    /// Opens all these. What cannot be opened is told as a step, and the others flow.
+    ///
+    /// # Errors
+    /// The name that was given to two sources.
+    pub fn add(&mut self, sources: &[Named]) -> Result<(), Name> {
+        raise_descriptor_limit();
+        let names = place::names(sources)?;
+        // Before anything of our own is opened, so that no number can come to mean a descriptor of ours.
+        let mut inherited: HashMap<usize, io::Result<Input>> = HashMap::new();
+        for (i, source) in sources.iter().enumerate() {
+            if let Place::Inherited(fd) = source.place {
+                inherited.insert(i, Input::inherited(fd));
+            }
+        }
+        let is_folder = |place: &Place| matches!(place, Place::Path(path) if path.is_dir());
+        let plain = sources
+            .iter()
+            .zip(&names)
+            .filter(|(source, _)| !is_folder(&source.place));
+        self.taken.extend(plain.map(|(_, name)| name.clone()));
+        for (i, (source, name)) in sources.iter().zip(names).enumerate() {
+            let shown = source.place.to_string();
+            match (&source.place, inherited.remove(&i)) {
+                (_, Some(input)) => self.open(None, name, shown, true, input),
+                (Place::Path(path), None) if is_folder(&source.place) => self.add_folder(path, source.name.clone()),
+                (Place::Path(path), None) => {
+                    let input = Input::open(path);
+                    self.open(Some(path), name, shown, true, input);
+                }
+                (Place::Inherited(_), None) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches a descriptor that is no source: [`Step::Other`] tells when it has one of the events (errors and
+    /// hang-ups are always told). False when it is of a kind that cannot be watched, as a regular file.
+    ///
+    /// # Errors
+    /// When the system refuses for another reason.
+    pub fn watch_also(&mut self, fd: BorrowedFd<'_>, events: EpollFlags, token: u32) -> io::Result<bool> {
+        match self.epoll.add(fd, EpollEvent::new(events, OTHER | u64::from(token))) {
+            Ok(()) => Ok(true),
+            Err(Errno::EPERM) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Goes on waiting for foreign descriptors when no source is left: [`Step::Ended`] is told no more.
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// A source.
+    pub fn get(&self, id: Id) -> &Source {
+        &self.list[id]
+    }
+
+    /// All sources there have been.
+    pub fn all(&self) -> &[Source] {
+        &self.list
+    }
+
+    /// Leaves a regular file unread for now, or goes on with it.
+    pub fn pause(&mut self, id: Id, paused: bool) {
+        self.list[id].paused = paused;
+    }
+
+    /// Reads no more: what is left to tell are tails and leavings.
+    pub fn finish(&mut self) {
+        self.ready.clear();
+        self.files.clear();
+        self.folders.clear();
+        for id in 0..self.list.len() {
+            if self.list[id].input.is_some() {
+                self.leave(id);
+            }
+        }
+    }
+
+    /// What is next; waits for it, at most this long.
+    ///
+    /// # Errors
+    /// When waiting fails, which it does not on a sound system.
+    pub fn next(&mut self, wait: Option<Duration>) -> io::Result<Step<'_>> {
+        let told = loop {
+            if let Some(todo) = self.todo.pop_front() {
+                match todo {
+                    Todo::Carried(id) => {
+                        self.take_carried(id);
+                        break Told::Long(id);
+                    }
+                    todo => break Told::Todo(todo),
+                }
+            }
+            if let Some((id, hung_up)) = self.ready.pop_front() {
+                match self.read(id, hung_up) {
+                    Read::Told(told) => break told,
+                    Read::More | Read::Over => continue,
+                }
+            }
+            let file = self.files.iter().position(|&id| !self.list[id].paused);
+            if let Some(at) = file
+                && let Some(told) = self.read_file(at)
+            {
+                break told;
+            }
+            if !self.todo.is_empty() {
+                continue;
+            }
+            if self.open == 0 && self.folders.is_empty() && !self.held {
+                break Told::Ended;
+            }
+            let timeout = if file.is_some() || !self.quiet {
+                Some(Duration::ZERO)
+            } else {
+                wait
+            };
+            if self.wait(timeout)? {
+                self.quiet = false;
+            } else if file.is_none() {
+                if self.quiet {
+                    break Told::Late;
+                }
+                self.quiet = true;
+                break Told::Quiet;
+            }
+        };
+        Ok(match told {
+            Told::Block(id, range) => Step::Lines(id, &self.block[range]),
+            Told::Long(id) => Step::Lines(id, &self.long),
+            Told::Piece(id, last, eol) => Step::Piece {
+                id,
+                bytes: &self.long,
+                last,
+                eol,
+            },
+            Told::Quiet => Step::Quiet,
+            Told::Late => Step::Late,
+            Told::Ended => Step::Ended,
+            Told::Todo(Todo::Joined(id)) => Step::Joined(id),
+            Told::Todo(Todo::Left(id)) => Step::Left(id),
+            Told::Todo(Todo::Failed(what, error)) => Step::Failed(what, error),
+            Told::Todo(Todo::Other(token)) => Step::Other(token),
+            Told::Todo(Todo::Tail(id) | Todo::Carried(id)) => {
+                let source = &mut self.list[id];
+                self.long = std::mem::take(&mut source.carry);
+                if std::mem::take(&mut source.over_long) {
+                    Step::Piece {
+                        id,
+                        bytes: &self.long,
+                        last: true,
+                        eol: false,
+                    }
+                } else {
+                    Step::Tail(id, &self.long)
+                }
+            }
+        })
+    }
+
+    /// Asks the system what is ready; false when the time was over before anything was.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        let timeout = timeout.map_or(EpollTimeout::NONE, |time| {
+            // Rounded up, so that whoever waits for a moment does not come round just before it.
+            let millis = time.as_micros().div_ceil(1000).min(i32::MAX as u128);
+            EpollTimeout::try_from(millis as i32).unwrap_or(EpollTimeout::MAX)
+        });
+        let count = match self.epoll.wait(&mut self.events, timeout) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        };
+        let mut changed = false;
+        for event in &self.events[..count] {
+            match event.data() {
+                WATCH => changed = true,
+                other if other & OTHER != 0 => self.todo.push_back(Todo::Other(other & !OTHER)),
+                id => {
+                    let hung_up = event.events().intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
+                    self.ready.push_back((id as Id, hung_up));
+                }
+            }
+        }
+        if changed {
+            self.hear()?;
+        }
+        Ok(count > 0)
+    }
+
+    fn open(&mut self, path: Option<&Path>, name: Name, shown: String, named: bool, input: io::Result<Input>) {
+        let id = self.list.len();
+        let opened = input.and_then(|input| {
+            let waits = self.enlist(id, &input)?;
+            Ok((input, waits))
+        });
+        let (input, waits) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.todo.push_back(Todo::Failed(shown, error));
+                return;
+            }
+        };
+        let path = path.map(key);
+        self.list.push(Source {
+            name,
+            shown,
+            named,
+            regular: input.regular,
+            path: path.clone(),
+            input: Some(input),
+            carry: Vec::new(),
+            over_long: false,
+            paused: false,
+            replaced: false,
+        });
+        self.open += 1;
+        self.todo.push_back(Todo::Joined(id));
+        if let Some(path) = path
+            && self.watch.is_some()
+        {
+            self.paths.insert(path, id);
+        }
+        // What is written from here on is heard of; what was before is read first.
+        self.watch_file(id);
+        if !waits {
+            self.files.push_back(id);
+        }
+    }
+
+    /// Puts an input into the epoll set; false when it is one that is always ready, and is read straight.
+    fn enlist(&self, id: Id, input: &Input) -> io::Result<bool> {
+        match self
+            .epoll
+            .add(input.fd(), EpollEvent::new(EpollFlags::EPOLLIN, id as u64))
+        {
+            Ok(()) => Ok(true),
+            Err(Errno::EPERM) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn watch_file(&mut self, id: Id) {
+        let Some(watch) = &mut self.watch else { return };
+        let source = &self.list[id];
+        let Some(input) = &source.input else { return };
+        let mut watched = Ok(());
+        if input.regular {
+            watched = watch.file(&input.own_path(), id);
+        }
+        if let Some(folder) = source.path.as_deref().and_then(Path::parent) {
+            watched = watched.and(watch.folder(folder));
+        }
+        if let Err(error) = watched {
+            self.todo.push_back(Todo::Failed(source.shown.clone(), error));
+        }
+    }
+
+    fn add_folder(&mut self, path: &Path, outer: Option<Name>) {
+        if let Some(watch) = &mut self.watch {
+            if let Err(error) = watch.folder(path) {
+                self.todo
+                    .push_back(Todo::Failed(Place::Path(path.to_owned()).to_string(), error));
+                return;
+            }
+            self.folders.insert(path.to_owned(), outer.clone());
+        }
+        self.scan(path, outer.as_ref());
+    }
+
+    fn scan(&mut self, path: &Path, outer: Option<&Name>) {
+        match folder::list(path) {
+            Ok(entries) => {
+                for (path, kind) in entries {
+                    self.add_entry(&path, kind, outer);
+                }
+            }
+            Err(error) => self.todo.push_back(Todo::Failed(path.display().to_string(), error)),
+        }
+    }
+
+    fn add_entry(&mut self, path: &Path, kind: Entry, outer: Option<&Name>) {
+        let name = folder::nested(outer, &place::stem(path));
+        match kind {
+            Entry::Folder if !self.folders.contains_key(path) => self.add_folder(path, Some(name)),
+            Entry::Source if !self.paths.contains_key(path) => {
+                let name = place::free(name, |name| self.taken.contains(name));
+                self.taken.insert(name.clone());
+                let input = Input::open(path);
+                self.open(Some(path), name, path.display().to_string(), false, input);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes what the watches tell.
+    fn hear(&mut self) -> io::Result<()> {
+        let changes = match &mut self.watch {
+            Some(watch) => watch.changes()?,
+            None => return Ok(()),
+        };
+        for change in changes {
+            match change {
+                Change::Grown(id) => self.again(id),
+                Change::Named(path) => {
+                    if let Some(&id) = self.paths.get(&path) {
+                        self.list[id].replaced = true;
+                        self.again(id);
+                    } else if let Some(outer) = path.parent().and_then(|folder| self.folders.get(folder)).cloned()
+                        && let Some(kind) = folder::entry(&path)
+                    {
+                        self.add_entry(&path, kind, outer.as_ref());
+                    }
+                }
+                Change::Everything => {
+                    for id in 0..self.list.len() {
+                        self.list[id].replaced = true;
+                        self.again(id);
+                    }
+                    for (path, outer) in self.folders.clone() {
+                        self.scan(&path, outer.as_ref());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has a followed regular file read on.
+    fn again(&mut self, id: Id) {
+        let regular = self.list[id].input.as_ref().is_some_and(|input| input.regular);
+        if regular && !self.files.contains(&id) {
+            self.files.push_back(id);
+        }
+    }
+
+    fn read_file(&mut self, at: usize) -> Option<Told> {
+        match self.read(self.files[at], true) {
+            Read::Told(told) => Some(told),
+            Read::More => None,
+            // It stands in line no more, until more is heard of it.
+            Read::Over => {
+                self.files.remove(at);
+                None
+            }
+        }
+    }
+
+    fn read(&mut self, id: Id, hung_up: bool) -> Read {
+        let source = &mut self.list[id];
+        let Some(input) = source.input.as_mut() else {
+            return Read::Over;
+        };
+        let head = if source.carry.len() <= SHORT && !source.over_long {
+            source.carry.len()
+        } else {
+            0
+        };
+        self.block[..head].copy_from_slice(&source.carry[..head]);
+        let count = match input.read(&mut self.block[head..]) {
+            Ok(Got::Bytes(count)) => count,
+            Ok(Got::Nothing) => return Read::Over,
+            // A FIFO without a writer reads as ended also before the first writer came; only then it has hung up.
+            Ok(Got::End) if input.fifo && !hung_up => return Read::Over,
+            Ok(Got::End) => return if self.at_end(id) { Read::More } else { Read::Over },
+            Err(error) => {
+                self.todo.push_back(Todo::Failed(source.shown.clone(), error));
+                self.leave(id);
+                return Read::Over;
+            }
+        };
+        let fresh = &self.block[head..head + count];
+        if source.over_long {
+            let feed = memchr::memchr(b'\n', fresh);
+            source.carry.extend_from_slice(&fresh[..feed.unwrap_or(count)]);
+            let Some(feed) = feed else {
+                return self.piece(id);
+            };
+            self.long = std::mem::replace(&mut source.carry, fresh[feed + 1..].to_vec());
+            source.over_long = false;
+            if memchr::memchr(b'\n', &source.carry).is_some() {
+                self.todo.push_front(Todo::Carried(id));
+            }
+            return Read::Told(Told::Piece(id, true, true));
+        }
+        let Some(feed) = memchr::memrchr(b'\n', fresh) else {
+            source.carry.extend_from_slice(fresh);
+            return self.piece(id);
+        };
+        let (whole, rest) = fresh.split_at(feed + 1);
+        if head == source.carry.len() {
+            let length = head + whole.len();
+            source.carry.clear();
+            source.carry.extend_from_slice(rest);
+            // A thousand sources may not each keep what one long line needed.
+            if source.carry.capacity() > rest.len() + SHORT / 4 {
+                source.carry.shrink_to_fit();
+            }
+            return Read::Told(Told::Block(id, 0..length));
+        }
+        source.carry.extend_from_slice(whole);
+        self.long = std::mem::replace(&mut source.carry, rest.to_vec());
+        Read::Told(Told::Long(id))
+    }
+
+    /// Gives out a piece when the carry has grown over the cap.
+    fn piece(&mut self, id: Id) -> Read {
+        let source = &mut self.list[id];
+        // A line of the stream is longer than the worker's line in it, by escapes at most.
+        let cap = if source.carry.starts_with(PREFIX) {
+            self.cap.saturating_mul(8)
+        } else {
+            self.cap
+        };
+        if source.carry.len() <= cap {
+            return Read::More;
+        }
+        let cut = crate::frame::char_boundary(&source.carry, cap);
+        let rest = source.carry.split_off(cut);
+        self.long = std::mem::replace(&mut source.carry, rest);
+        source.over_long = true;
+        Read::Told(Told::Piece(id, false, false))
+    }
+
+    fn take_carried(&mut self, id: Id) {
+        let source = &mut self.list[id];
+        let end = memchr::memrchr(b'\n', &source.carry).map_or(0, |at| at + 1);
+        let rest = source.carry.split_off(end);
+        self.long = std::mem::replace(&mut source.carry, rest);
+    }
+
+    /// No byte is left in a source for now, or for ever. True when it has been set up to be read on at once.
+    fn at_end(&mut self, id: Id) -> bool {
+        let source = &mut self.list[id];
+        let Some(input) = source.input.as_mut() else {
+            return false;
+        };
+        let path = source.path.clone();
+        if self.watch.is_none() {
+            self.leave(id);
+        } else if input.regular {
+            let shrunk = match (input.state(), input.position()) {
+                (Ok((_, _, length)), Ok(position)) => length < position,
+                _ => false,
+            };
+            if shrunk && input.rewind().is_ok() {
+                self.tail(id);
+                return true;
+            }
+            if std::mem::take(&mut source.replaced)
+                && let Some(path) = path
+            {
+                return self.reopen(id, &path);
+            }
+        } else if input.fifo
+            && let Some(path) = path
+        {
+            // The next writer is a new beginning: a descriptor opened afresh has not hung up. The old one is closed
+            // after that, so that what a writer has put in meanwhile stays.
+            return self.reopen(id, &path);
+        } else {
+            self.leave(id);
+        }
+        false
+    }
+
+    /// Opens what a path means now in place of what it meant; false when it means nothing else.
+    fn reopen(&mut self, id: Id, path: &Path) -> bool {
+        let Ok(fresh) = Input::open(path) else {
+            // A FIFO whose name is gone can have no further writer; a file may be made anew.
+            if self.list[id].input.as_ref().is_some_and(|input| input.fifo) {
+                self.leave(id);
+            }
+            return false;
+        };
+        let same = match (self.list[id].input.as_ref().map(Input::state), fresh.state()) {
+            (Some(Ok(old)), Ok(new)) => (old.0, old.1) == (new.0, new.1),
+            _ => false,
+        };
+        if same && fresh.regular {
+            return false;
+        }
+        self.tail(id);
+        match self.enlist(id, &fresh) {
+            Ok(waits) => {
+                self.close(id);
+                self.list[id].regular = fresh.regular;
+                self.list[id].input = Some(fresh);
+                self.watch_file(id);
+                if !waits && !self.files.contains(&id) {
+                    self.files.push_back(id);
+                }
+                true
+            }
+            Err(error) => {
+                let shown = self.list[id].shown.clone();
+                self.todo.push_back(Todo::Failed(shown, error));
+                self.leave(id);
+                false
+            }
+        }
+    }
+
+    fn tail(&mut self, id: Id) {
+        let source = &self.list[id];
+        if !source.carry.is_empty() || source.over_long {
+            self.todo.push_back(Todo::Tail(id));
+        }
+    }
+
+    fn close(&mut self, id: Id) {
+        if let Some(input) = self.list[id].input.take() {
+            // An inherited descriptor stays open elsewhere, so closing ours would not take it out of the set.
+            let _ = self.epoll.delete(input.fd());
+            if let Some(watch) = &mut self.watch {
+                watch.forget(id);
+            }
+        }
+    }
+
+    fn leave(&mut self, id: Id) {
+        if self.list[id].input.is_none() {
+            return;
+        }
+        self.tail(id);
+        self.close(id);
+        self.open -= 1;
+        self.todo.push_back(Todo::Left(id));
+    }
+}
+
+/// The path as the watch on its folder will tell it.
+fn key(path: &Path) -> PathBuf {
+    match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) if folder.as_os_str().is_empty() => Path::new(".").join(name),
+        _ => path.to_owned(),
+    }
+}
+
+/// A thousand sources need more descriptors than the usual soft limit, which is there for programs that use select.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}

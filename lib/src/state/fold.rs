@@ -1,0 +1,371 @@
+//! One line into the picture.
+
+use super::stream::{Activity, End, Limit, Phase, Stream, Voice};
+use super::{Progress, State};
+use crate::agent::{Account, Fact, Kind, Reader, TaskState};
+use crate::line::{Event, Exit, Header, Outcome, Ts, body, subtype, unwrap};
+use base64::Engine as _;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// More tools than an agent uses at once, and more tasks than anybody lists.
+const MANY: usize = 100;
+
+/// Takes a line whose header is `head`.
+pub(super) fn line(state: &mut State, line: &[u8], head: &Header<'_>) -> Option<usize> {
+    let own = subtype(line, head);
+    match own {
+        Some(b"partial" | b"final") => {
+            if let Some(Event::Partial(verdict) | Event::Final(verdict)) = Event::read(line) {
+                state.verdict = Some(verdict);
+            }
+            return None;
+        }
+        // These tell of sources, not of streams.
+        Some(b"join" | b"leave") => return None,
+        // Half a line under a name that may be no stream at all.
+        Some(b"torn") if state.get(head.stream).is_none() => return None,
+        _ => {}
+    }
+    let at = state.at(head.stream, head.ts);
+    let stream = &mut state.streams[at];
+    stream.last_seen = stream.last_seen.max(head.ts);
+    match own {
+        None => worker_line(stream, &mut state.facts, line, head),
+        Some(b"start") => start(stream, line, head),
+        Some(b"gap") => gap(stream, line, head),
+        Some(own) => {
+            see(stream, head.seq);
+            match own {
+                b"text" | b"chunk" | b"stderr" => text(stream, own, line, head),
+                b"exit" => exit(stream, line, head),
+                b"torn" => stream.lost = stream.lost.saturating_add(1),
+                b"lost" => end(stream, Outcome::Lost, head.ts),
+                _ => other(stream, line, head),
+            }
+        }
+    }
+    Some(at)
+}
+
+fn see(stream: &mut Stream, seq: u64) {
+    if let Some(hole) = stream.sequence.see(seq) {
+        stream.lost = stream.lost.saturating_add(hole.lost());
+    }
+}
+
+fn gap(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
+    if let Some(Event::Gap { from, to, lost }) = Event::read(line) {
+        let lost = lost.max(u64::from(to >= from));
+        stream.lost = stream.lost.saturating_add(lost);
+        stream.sequence.told(to);
+    }
+    // Its number is the last one missing, so that it fills the hole.
+    stream.sequence.told(head.seq);
+}
+
+/// An attempt begins; the first one of a stream that is known begins that stream anew.
+fn start(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
+    if head.seq <= stream.sequence.last() {
+        let assumed = stream.assumed;
+        *stream = Stream::new(&std::mem::take(&mut stream.name), head.ts);
+        stream.assume(assumed);
+    }
+    see(stream, head.seq);
+    let Some(Event::Start(start)) = Event::read(line) else {
+        return;
+    };
+    if let Some(usage) = stream.account.usage() {
+        stream.before.0 += usage;
+    }
+    if let Some(cost) = stream.account.cost() {
+        *stream.before.1.get_or_insert(0.0) += cost;
+    }
+    stream.account = Account::default();
+    stream.output = super::stream::Output::default();
+    let kind = Kind::named(&start.agent);
+    // Whoever only stamped a stream may not know what wrote it: then its first line tells.
+    stream.known = kind.is_some_and(|kind| kind.is_agent() || start.pid.is_some());
+    stream.kind = kind.unwrap_or(Kind::Plain);
+    stream.reader = Reader::new(stream.kind);
+    if !stream.kind.is_agent() {
+        stream.assume(stream.assumed);
+    }
+    stream.attempt = start.attempt.max(1);
+    stream.phase = Phase::Running;
+    stream.activity = Activity::Starting;
+    stream.progress = None;
+    stream.tasks.clear();
+    stream.background.clear();
+    stream.open_tools.clear();
+    stream.limit = None;
+    stream.stop = None;
+    (stream.end, stream.ended) = (None, None);
+    stream.start = Some(start);
+}
+
+/// The worker gives a sign of life of its own.
+fn hear(stream: &mut Stream, ts: Ts) {
+    stream.heard = stream.heard.max(ts);
+    if stream.phase == Phase::Waiting {
+        stream.phase = Phase::Running;
+    }
+}
+
+/// Takes a worker's line without reading it.
+pub(super) fn count(state: &mut State, line: &[u8], head: &Header<'_>) -> usize {
+    let at = state.at(head.stream, head.ts);
+    let stream = &mut state.streams[at];
+    stream.last_seen = stream.last_seen.max(head.ts);
+    count_line(stream, line, head);
+    at
+}
+
+fn count_line(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
+    see(stream, head.seq);
+    hear(stream, head.ts);
+    stream.lines += 1;
+    let (brace, rest) = body(line, head);
+    stream.bytes += (brace.len() + rest.len() + 1) as u64;
+}
+
+fn worker_line(stream: &mut Stream, facts: &mut Vec<Fact>, line: &[u8], head: &Header<'_>) {
+    count_line(stream, line, head);
+    if !stream.known {
+        recognise(stream, line);
+    }
+    if stream.kind == Kind::Plain {
+        stream.output.add(|out| unwrap(line, out));
+        stream.activity = Activity::Writing;
+        return;
+    }
+    stream.reader.read(line, facts);
+    for fact in facts.drain(..) {
+        stream.account.add(&fact);
+        self::fact(stream, fact, head.ts);
+    }
+}
+
+fn recognise(stream: &mut Stream, line: &[u8]) {
+    stream.known = true;
+    if let Some(kind) = Kind::of_line(line) {
+        stream.kind = kind;
+        stream.reader = Reader::new(kind);
+    }
+}
+
+fn fact(stream: &mut Stream, fact: Fact, ts: Ts) {
+    match fact {
+        Fact::Init { session, model } => {
+            stream.session = session.or(stream.session.take());
+            stream.model = model.or(stream.model.take());
+            stream.activity = Activity::Thinking;
+        }
+        Fact::Text { text, sub } => {
+            stream.say(ts, if sub { Voice::Sub } else { Voice::Worker }, &text);
+            if !sub && stream.open_tools.is_empty() {
+                stream.activity = Activity::Writing;
+            }
+        }
+        Fact::Delta { text, .. } => {
+            stream.say(ts, Voice::Open, &text);
+            stream.activity = Activity::Writing;
+        }
+        Fact::Thinking => stream.activity = Activity::Thinking,
+        Fact::ToolStart { id, name, what } => {
+            stream.tools += 1;
+            stream.say(ts, Voice::Tool, format!("{name} {what}").trim_end());
+            if stream.open_tools.len() < MANY {
+                stream.open_tools.push((id, name, what));
+            }
+            at_tool(stream);
+        }
+        Fact::ToolEnd { id, .. } => {
+            stream.open_tools.retain(|(open, ..)| *open != id);
+            at_tool(stream);
+        }
+        Fact::Denied { tool } => stream.say(ts, Voice::Trouble, &format!("{tool} was not permitted")),
+        Fact::Retry {
+            attempt,
+            max,
+            delay,
+            because,
+        } => {
+            stream.say(ts, Voice::Trouble, &because);
+            stream.activity = Activity::Retry {
+                attempt,
+                max,
+                until: after(ts, delay),
+                because,
+            };
+        }
+        Fact::Limit {
+            status,
+            resets_at,
+            kind,
+        } => limit(stream, status, resets_at, kind),
+        Fact::Background(open) => stream.background = open,
+        Fact::Tasks(mut tasks) => {
+            tasks.truncate(MANY);
+            let done = tasks.iter().filter(|(_, state)| *state == TaskState::Done).count() as u64;
+            let total = tasks.len() as u64;
+            stream.progress = (total > 0).then_some(Progress::Steps { done, total });
+            stream.tasks = tasks;
+        }
+        Fact::Trouble(text) => stream.say(ts, Voice::Trouble, &text),
+        Fact::Result(result) => {
+            stream.session = result.session.or(stream.session.take());
+            stream.open_tools.clear();
+            stream.activity = Activity::Idle;
+            if result.error
+                && let Some(text) = result.text
+            {
+                stream.say(ts, Voice::Trouble, &text);
+            }
+        }
+        Fact::Usage { .. } | Fact::Cost(_) => {}
+    }
+}
+
+fn at_tool(stream: &mut Stream) {
+    stream.activity = match stream.open_tools.last() {
+        Some((_, name, what)) => Activity::Tool {
+            name: name.clone(),
+            what: what.clone(),
+        },
+        None => Activity::Thinking,
+    };
+}
+
+fn limit(stream: &mut Stream, status: String, resets_at: Option<f64>, kind: Option<String>) {
+    stream.limit = Some(Limit {
+        status,
+        resets_at,
+        kind,
+    });
+}
+
+/// `text`, `stderr` and `chunk` events, read without a tree: a command's log is made of them.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Wrapped<'a> {
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    base64: Option<Cow<'a, str>>,
+    eol: Option<bool>,
+    last: bool,
+}
+
+fn text(stream: &mut Stream, own: &[u8], line: &[u8], head: &Header<'_>) {
+    hear(stream, head.ts);
+    let wrapped: Wrapped<'_> = serde_json::from_slice(line).unwrap_or_default();
+    let bytes = match (wrapped.text, wrapped.base64) {
+        (Some(Cow::Borrowed(text)), _) => Cow::Borrowed(text.as_bytes()),
+        (Some(Cow::Owned(text)), _) => Cow::Owned(text.into_bytes()),
+        (None, Some(code)) => {
+            let decoded = base64::engine::general_purpose::STANDARD.decode(code.as_bytes());
+            Cow::Owned(decoded.unwrap_or_default())
+        }
+        (None, None) => Cow::Borrowed(&b""[..]),
+    };
+    let ends = own != b"chunk" || wrapped.last;
+    let stderr = own == b"stderr";
+    if stderr {
+        stream.stderr_lines += 1;
+    } else {
+        stream.lines += u64::from(ends);
+        let feed = ends && wrapped.eol.unwrap_or(true);
+        stream.bytes += bytes.len() as u64 + u64::from(feed);
+        if !stream.kind.is_agent() {
+            stream.activity = Activity::Writing;
+            stream.output.add(|out| {
+                out.extend_from_slice(&bytes);
+                out.extend_from_slice(if feed { b"\n" } else { b"" });
+            });
+        }
+    }
+    if own == b"chunk" {
+        return;
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    // A task list says it better than a line does.
+    if stream.tasks.is_empty()
+        && let Some(progress) = Progress::read(&text)
+    {
+        stream.progress = Some(progress);
+    }
+    if !text.trim().is_empty() {
+        stream.say(head.ts, if stderr { Voice::Stderr } else { Voice::Worker }, &text);
+    }
+}
+
+fn other(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
+    match Event::read(line) {
+        Some(Event::Heartbeat { rss, cpu, .. }) => stream.load = Some((cpu, rss)),
+        Some(Event::Limit {
+            status,
+            resets_at,
+            kind,
+        }) => limit(stream, status, resets_at, kind),
+        Some(Event::Retry { delay, because, .. }) => {
+            if stream.outcome().is_none() {
+                let until = after(head.ts, delay);
+                let parked = stream.limit.as_ref().is_some_and(|limit| limit.status == "rejected");
+                stream.phase = if parked {
+                    Phase::Parked { until }
+                } else {
+                    Phase::Retrying { until }
+                };
+            }
+            stream.say(head.ts, Voice::Trouble, &because);
+        }
+        Some(Event::Stop { because, .. }) => {
+            if stream.outcome().is_none() {
+                stream.phase = Phase::Stopping;
+            }
+            stream.stop = Some(because);
+        }
+        Some(Event::Turn(_)) => stream.activity = Activity::Idle,
+        _ => {}
+    }
+}
+
+fn exit(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
+    let mut raw: Map<String, Value> = serde_json::from_slice(line).unwrap_or_default();
+    for member in ["cl", "type", "subtype"] {
+        raw.remove(member);
+    }
+    // A later version's exit that we cannot read whole is still the end.
+    let exit = match Event::read(line) {
+        Some(Event::Exit(exit)) => *exit,
+        _ => Exit {
+            outcome: raw
+                .get("outcome")
+                .and_then(|word| serde_json::from_value(word.clone()).ok())
+                .unwrap_or_default(),
+            text: raw.get("text").and_then(Value::as_str).map(str::to_owned),
+            ..Exit::default()
+        },
+    };
+    end(stream, exit.outcome, head.ts);
+    stream.session = exit.session_id.clone().or(stream.session.take());
+    stream.end = Some(Box::new(End { exit, raw }));
+}
+
+fn end(stream: &mut Stream, outcome: Outcome, ts: Ts) {
+    // A `lost` after an `exit` is only another reader's view.
+    if matches!(stream.outcome(), None | Some(Outcome::Lost)) {
+        stream.phase = Phase::Ended(outcome);
+        stream.ended = Some(ts);
+    }
+    stream.activity = Activity::Idle;
+    stream.open_tools.clear();
+}
+
+fn after(ts: Ts, seconds: f64) -> Ts {
+    let wait = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO);
+    Ts(ts.0.saturating_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX)))
+}

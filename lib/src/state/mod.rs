@@ -1,0 +1,156 @@
+//! The fold: lines in, the picture of the run out.
+//!
+//! What cl-progress shows and what cl-wait decides on is this one fold, so they cannot disagree. It is pure: the time
+//! is what the lines' headers say. What it keeps is bounded for each stream, but for the answer, which is kept whole.
+
+mod fold;
+mod progress;
+mod stream;
+
+use crate::agent::Kind;
+use crate::line::{Outcome, Ts, Usage, Verdict, header, own_event};
+use memchr::memmem::Finder;
+pub use progress::Progress;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+pub use stream::{Activity, End, Limit, MESSAGE_BYTES, MESSAGES, Message, Phase, Stream, Voice};
+
+/// The picture of a run.
+#[derive(Debug, Default)]
+pub struct State {
+    streams: Vec<Stream>,
+    index: HashMap<String, usize>,
+    facts: Vec<crate::agent::Fact>,
+    /// What a stream is read as that does not say what wrote it.
+    assume: Option<Kind>,
+    /// Lines without a header: they belong to no stream.
+    pub stray: u64,
+    /// The time of the latest line.
+    pub latest: Ts,
+    /// What cl-wait said last, where its lines are among these.
+    pub verdict: Option<Verdict>,
+}
+
+/// Sums over all streams.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Totals {
+    /// Streams.
+    pub streams: usize,
+    /// Streams that have ended.
+    pub ended: usize,
+    /// Streams that ended with success.
+    pub well: usize,
+    /// Lines the workers wrote.
+    pub lines: u64,
+    /// Bytes the workers wrote.
+    pub bytes: u64,
+    /// Lines that are known to be missing.
+    pub lost: u64,
+    /// Tokens used.
+    pub usage: Usage,
+    /// Cost in US dollars, where any stream tells it.
+    pub cost: Option<f64>,
+}
+
+impl State {
+    /// An empty picture in which streams that do not say what agent writes them are read as this one's.
+    pub fn assuming(agent: Option<Kind>) -> Self {
+        Self {
+            assume: agent,
+            ..Self::default()
+        }
+    }
+
+    /// Takes one line (without its line feed); the place of its stream in [`State::streams`], `None` where it belongs
+    /// to none.
+    pub fn line(&mut self, line: &[u8]) -> Option<usize> {
+        let Some(head) = header(line) else {
+            self.stray += 1;
+            return None;
+        };
+        self.latest = self.latest.max(head.ts);
+        fold::line(self, line, &head)
+    }
+
+    /// Takes one line as [`State::line`] does, but only counts what an agent wrote, unless it is a result: for a flood
+    /// that cannot be read as fast as it comes. What its `exit` tells is not affected.
+    pub fn skim(&mut self, line: &[u8]) -> Option<usize> {
+        let head = header(line)?;
+        if own_event(line, &head) || is_result(line) {
+            return self.line(line);
+        }
+        self.latest = self.latest.max(head.ts);
+        Some(fold::count(self, line, &head))
+    }
+
+    /// The streams in order of appearance.
+    pub fn streams(&self) -> &[Stream] {
+        &self.streams
+    }
+
+    /// The stream of that name.
+    pub fn get(&self, name: &str) -> Option<&Stream> {
+        self.index.get(name).map(|&at| &self.streams[at])
+    }
+
+    /// The stream inside which that one runs: its nearest outer name that is a stream here.
+    pub fn parent(&self, name: &str) -> Option<&Stream> {
+        let mut outer = name;
+        while let Some((rest, _)) = outer.rsplit_once('/') {
+            if let Some(stream) = self.get(rest) {
+                return Some(stream);
+            }
+            outer = rest;
+        }
+        None
+    }
+
+    /// Says that no line follows: a stream that has not told its end is lost.
+    pub fn finish(&mut self) {
+        for stream in &mut self.streams {
+            if stream.outcome().is_none() {
+                stream.phase = Phase::Ended(Outcome::Lost);
+                stream.ended = Some(stream.last_seen);
+            }
+        }
+    }
+
+    /// Sums over all streams.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for stream in &self.streams {
+            totals.streams += 1;
+            totals.ended += usize::from(stream.outcome().is_some());
+            totals.well += usize::from(stream.outcome() == Some(Outcome::Success));
+            totals.lines = totals.lines.saturating_add(stream.lines);
+            totals.bytes = totals.bytes.saturating_add(stream.bytes);
+            totals.lost = totals.lost.saturating_add(stream.lost);
+            totals.usage += stream.usage();
+            if let Some(cost) = stream.cost() {
+                *totals.cost.get_or_insert(0.0) += cost;
+            }
+        }
+        totals
+    }
+
+    /// The place of the stream of that name, which appears with this if it has not yet.
+    fn at(&mut self, name: &str, ts: Ts) -> usize {
+        if let Some(&at) = self.index.get(name) {
+            return at;
+        }
+        let mut stream = Stream::new(name, ts);
+        stream.assume(self.assume);
+        self.streams.push(stream);
+        self.index.insert(name.to_owned(), self.streams.len() - 1);
+        self.streams.len() - 1
+    }
+}
+
+/// Whether the line may be an agent's result. Its type does not always come first.
+fn is_result(line: &[u8]) -> bool {
+    static RESULT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"type\":\"result\""));
+    RESULT.find(line).is_some()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,346 @@
+//! What is known of one stream.
+
+use super::progress::Progress;
+use crate::agent::{Account, Kind, Reader, TaskState};
+use crate::line::{Exit, Outcome, Sequence, Start, Ts, Usage};
+use serde_json::{Map, Value};
+use std::collections::VecDeque;
+
+/// How many last messages a stream keeps.
+pub const MESSAGES: usize = 32;
+/// How much of one message is kept, in bytes: its end, which is what is new.
+pub const MESSAGE_BYTES: usize = 2000;
+
+/// Where a stream stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Phase {
+    /// Nothing of it has begun.
+    Waiting,
+    /// Its worker runs.
+    Running,
+    /// Another attempt follows.
+    Retrying {
+        /// When.
+        until: Ts,
+    },
+    /// It waits for the end of a usage limit.
+    Parked {
+        /// Until when.
+        until: Ts,
+    },
+    /// It is being stopped.
+    Stopping,
+    /// It has ended.
+    Ended(Outcome),
+}
+
+/// What a worker does at the moment.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Activity {
+    /// It has begun and said nothing yet.
+    Starting,
+    /// It thinks, or waits for its model.
+    Thinking,
+    /// It writes.
+    Writing,
+    /// It uses a tool.
+    Tool {
+        /// The tool's name.
+        name: String,
+        /// What it is used on.
+        what: String,
+    },
+    /// It retries by itself.
+    Retry {
+        /// Which attempt follows.
+        attempt: u64,
+        /// How many there will be, where it says.
+        max: Option<u64>,
+        /// When the attempt follows.
+        until: Ts,
+        /// Why.
+        because: String,
+    },
+    /// Its turn is done; nothing is left to do but its end.
+    Idle,
+}
+
+/// Who said a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Voice {
+    /// The worker: a block of an agent's answer, or a line of a command.
+    Worker,
+    /// The worker, still at it: the block is not finished.
+    Open,
+    /// A sub-agent of the worker.
+    Sub,
+    /// The worker's stderr.
+    Stderr,
+    /// A tool call, in a few words.
+    Tool,
+    /// An error that was mentioned, a refusal, a retry.
+    Trouble,
+}
+
+/// One of a stream's last messages. The text is what the worker wrote: nobody has made it safe for a terminal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// When its last part was written.
+    pub ts: Ts,
+    /// Who said it.
+    pub voice: Voice,
+    /// What, at most [`MESSAGE_BYTES`] of its end.
+    pub text: String,
+}
+
+/// A usage limit that the agent has told.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Limit {
+    /// The agent's word: `allowed`, `allowed_warning`, `rejected`.
+    pub status: String,
+    /// Until when it holds, Unix seconds.
+    pub resets_at: Option<f64>,
+    /// Which limit.
+    pub kind: Option<String>,
+}
+
+/// The end of a stream, as it was told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct End {
+    /// The event.
+    pub exit: Exit,
+    /// The event as it came, without header, type and subtype: members of later versions included.
+    pub raw: Map<String, Value>,
+}
+
+/// What is known of one stream.
+#[derive(Debug)]
+pub struct Stream {
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub phase: Phase,
+    /// What its worker does.
+    pub activity: Activity,
+    /// How its lines are read.
+    pub kind: Kind,
+    /// Its last `start`, where one was seen.
+    pub start: Option<Box<Start>>,
+    /// The agent's session.
+    pub session: Option<String>,
+    /// The model at work.
+    pub model: Option<String>,
+    /// The time of its first line.
+    pub started: Ts,
+    /// The time of its last line, of whatever kind.
+    pub last_seen: Ts,
+    /// When the worker itself last wrote something.
+    pub heard: Ts,
+    /// When it ended.
+    pub ended: Option<Ts>,
+    /// Which attempt it is, from 1.
+    pub attempt: u32,
+    /// Lines that are known to be missing.
+    pub lost: u64,
+    /// Lines the worker wrote on stdout.
+    pub lines: u64,
+    /// Bytes the worker wrote on stdout.
+    pub bytes: u64,
+    /// Lines the worker wrote on stderr.
+    pub stderr_lines: u64,
+    /// How many tools were called.
+    pub tools: u64,
+    /// How far it is, where that can be told.
+    pub progress: Option<Progress>,
+    /// The agent's own task list.
+    pub tasks: Vec<(String, TaskState)>,
+    /// Background work that is unfinished.
+    pub background: Vec<String>,
+    /// The last usage limit told.
+    pub limit: Option<Limit>,
+    /// The last messages, the newest last.
+    pub messages: VecDeque<Message>,
+    /// CPU seconds and resident bytes of the worker's tree, as last told.
+    pub load: Option<(f64, u64)>,
+    /// Why it is being stopped, where it is.
+    pub stop: Option<String>,
+    /// Its end, once told; a lost stream has none.
+    pub end: Option<Box<End>>,
+    pub(super) sequence: Sequence,
+    pub(super) known: bool,
+    pub(super) assumed: Option<Kind>,
+    pub(super) reader: Reader,
+    pub(super) account: Account,
+    pub(super) open_tools: Vec<(String, String, String)>,
+    pub(super) before: (Usage, Option<f64>),
+    pub(super) output: Output,
+}
+
+/// A plain command's stdout, kept as its answer as long as it is small.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    bytes: Vec<u8>,
+    over: bool,
+}
+
+/// More output than this is a log and no answer.
+const ANSWER_BYTES: usize = 1 << 20;
+
+impl Output {
+    pub(super) fn add(&mut self, append: impl FnOnce(&mut Vec<u8>)) {
+        if self.over {
+            return;
+        }
+        append(&mut self.bytes);
+        if self.bytes.len() > ANSWER_BYTES {
+            *self = Self {
+                over: true,
+                bytes: Vec::new(),
+            };
+        }
+    }
+}
+
+impl Stream {
+    pub(super) fn new(name: &str, ts: Ts) -> Self {
+        Self {
+            name: name.to_owned(),
+            phase: Phase::Waiting,
+            activity: Activity::Starting,
+            kind: Kind::Plain,
+            start: None,
+            session: None,
+            model: None,
+            started: ts,
+            last_seen: ts,
+            heard: ts,
+            ended: None,
+            attempt: 1,
+            lost: 0,
+            lines: 0,
+            bytes: 0,
+            stderr_lines: 0,
+            tools: 0,
+            progress: None,
+            tasks: Vec::new(),
+            background: Vec::new(),
+            limit: None,
+            messages: VecDeque::new(),
+            load: None,
+            stop: None,
+            end: None,
+            sequence: Sequence::default(),
+            known: false,
+            assumed: None,
+            reader: Reader::Plain,
+            account: Account::default(),
+            open_tools: Vec::new(),
+            before: (Usage::default(), None),
+            output: Output::default(),
+        }
+    }
+
+    /// Reads it as this agent's, where it is given.
+    pub(super) fn assume(&mut self, agent: Option<Kind>) {
+        self.assumed = agent;
+        if let Some(kind) = agent {
+            self.kind = kind;
+            self.known = true;
+            self.reader = Reader::new(kind);
+        }
+    }
+
+    /// How it ended, once it has.
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self.phase {
+            Phase::Ended(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// The role, where it has one.
+    pub fn role(&self) -> Option<&str> {
+        self.start.as_ref()?.role.as_deref()
+    }
+
+    /// The worker's process id, where it is known.
+    pub fn pid(&self) -> Option<i32> {
+        self.start.as_ref()?.pid
+    }
+
+    /// The answer so far, whole: as its `exit` tells it, else as an agent's lines add up, else a command's stdout, as
+    /// long as that is small enough for an answer.
+    pub fn answer(&self) -> Option<String> {
+        if let Some(text) = self.end.as_ref().and_then(|end| end.exit.text.clone()) {
+            return Some(text);
+        }
+        if self.kind.is_agent() {
+            return self.account.answer();
+        }
+        let bytes = &self.output.bytes;
+        (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// Tokens used, over all attempts; the `exit` event's own figure wins.
+    pub fn usage(&self) -> Usage {
+        if let Some(told) = self.end.as_ref().and_then(|end| end.exit.usage) {
+            return told;
+        }
+        let mut all = self.before.0;
+        all += self.account.usage().unwrap_or_default();
+        all
+    }
+
+    /// What it has cost in US dollars, over all attempts, where that is known; the `exit` event's own figure wins.
+    pub fn cost(&self) -> Option<f64> {
+        let told = self.end.as_ref().and_then(|end| end.exit.cost_usd);
+        told.or_else(|| match (self.before.1, self.account.cost()) {
+            (None, None) => None,
+            (before, now) => Some(before.unwrap_or(0.0) + now.unwrap_or(0.0)),
+        })
+    }
+
+    pub(super) fn say(&mut self, ts: Ts, voice: Voice, text: &str) {
+        let last = self.messages.back_mut().filter(|last| last.voice == Voice::Open);
+        match (last, voice) {
+            (Some(last), Voice::Open) => {
+                last.ts = ts;
+                last.text.push_str(text);
+                keep_end(&mut last.text);
+                return;
+            }
+            // The finished block takes the place of its pieces.
+            (Some(last), Voice::Worker) => {
+                *last = message(ts, voice, text);
+                return;
+            }
+            (Some(last), _) => last.voice = Voice::Worker,
+            (None, _) => {}
+        }
+        if self.messages.len() == MESSAGES {
+            self.messages.pop_front();
+        }
+        self.messages.push_back(message(ts, voice, text));
+    }
+}
+
+fn message(ts: Ts, voice: Voice, text: &str) -> Message {
+    let mut text = tail(text).to_owned();
+    text.shrink_to_fit();
+    Message { ts, voice, text }
+}
+
+fn tail(text: &str) -> &str {
+    let mut from = text.len().saturating_sub(MESSAGE_BYTES);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    &text[from..]
+}
+
+fn keep_end(text: &mut String) {
+    // Not at every piece: a cut moves all that is kept.
+    if text.len() > 2 * MESSAGE_BYTES {
+        *text = tail(text).to_owned();
+    }
+}

@@ -1,0 +1,266 @@
+//! What a stream's state is in words and marks: the same in the live picture and in the log.
+
+use super::row::Style;
+use crate::line::{Outcome, Ts, Usage};
+use crate::state::{Activity, Phase, Progress, Stream};
+use crate::units::brief;
+use std::time::Duration;
+
+/// Silence worth a word.
+const SILENT: Duration = Duration::from_secs(10);
+
+/// The state as one mark.
+pub(super) fn mark(stream: &Stream) -> (Style, &'static str) {
+    match stream.phase {
+        Phase::Waiting => (Style::Dim, "·"),
+        Phase::Running => match stream.activity {
+            Activity::Retry { .. } => (Style::Warn, "↻"),
+            _ => (Style::Busy, "●"),
+        },
+        Phase::Retrying { .. } => (Style::Warn, "↻"),
+        Phase::Parked { .. } => (Style::Warn, "‖"),
+        Phase::Stopping => (Style::Warn, "○"),
+        Phase::Ended(Outcome::Success) => (Style::Good, "✓"),
+        Phase::Ended(Outcome::Cancelled) => (Style::Warn, "–"),
+        Phase::Ended(Outcome::Unknown) => (Style::Warn, "?"),
+        Phase::Ended(_) => (Style::Bad, "✗"),
+    }
+}
+
+/// The state as one word.
+pub(super) fn state(stream: &Stream) -> &'static str {
+    match stream.phase {
+        Phase::Waiting => "waiting",
+        Phase::Running => "running",
+        Phase::Retrying { .. } => "retrying",
+        Phase::Parked { .. } => "parked",
+        Phase::Stopping => "stopping",
+        Phase::Ended(outcome) => outcome.as_str(),
+    }
+}
+
+/// What the stream does now, or how it ended.
+pub(super) fn doing(stream: &Stream, now: Ts) -> (Style, String) {
+    match stream.phase {
+        Phase::Waiting => (Style::Dim, "waiting".to_owned()),
+        Phase::Running => activity(stream, now),
+        Phase::Retrying { until } => (
+            Style::Warn,
+            format!(
+                "attempt {} {}",
+                stream.attempt.saturating_add(1),
+                until_then(until, now)
+            ),
+        ),
+        Phase::Parked { until } => (Style::Warn, format!("usage limit, goes on {}", until_then(until, now))),
+        Phase::Stopping => {
+            let because = stream.stop.as_deref().unwrap_or_default();
+            (Style::Warn, join("stopping", because))
+        }
+        Phase::Ended(outcome) => ended(stream, outcome),
+    }
+}
+
+fn activity(stream: &Stream, now: Ts) -> (Style, String) {
+    let (style, mut text) = match &stream.activity {
+        Activity::Starting => (Style::Dim, "starting".to_owned()),
+        Activity::Thinking => (Style::Plain, "thinking".to_owned()),
+        Activity::Writing => (Style::Plain, "writing".to_owned()),
+        Activity::Tool { name, what } => (Style::Plain, join(name, what)),
+        Activity::Retry {
+            attempt,
+            max,
+            until,
+            because,
+        } => {
+            let of = max.map(|max| format!("/{max}")).unwrap_or_default();
+            let text = format!("retry {attempt}{of} {}", until_then(*until, now));
+            (Style::Warn, join(&text, because))
+        }
+        Activity::Idle => match stream.background.len() {
+            0 => (Style::Plain, "turn done".to_owned()),
+            count => (
+                Style::Plain,
+                join(&format!("{count} in the background"), &stream.background.join(", ")),
+            ),
+        },
+    };
+    if let Some(limit) = stream.limit.as_ref().filter(|limit| limit.status != "allowed") {
+        text.push_str(", usage limit: ");
+        text.push_str(&limit.status);
+    }
+    let silent = now.since(stream.heard.max(stream.started));
+    if silent >= SILENT {
+        return (Style::Warn, format!("{text}, silent for {}", brief(silent)));
+    }
+    (style, text)
+}
+
+fn ended(stream: &Stream, outcome: Outcome) -> (Style, String) {
+    let exit = stream.end.as_ref().map(|end| &end.exit);
+    let because = exit.map(|exit| exit.because.as_str()).unwrap_or_default();
+    let (style, mut text) = match outcome {
+        Outcome::Success => (Style::Good, outcome.as_str().to_owned()),
+        Outcome::Cancelled | Outcome::Unknown => (Style::Warn, join(outcome.as_str(), because)),
+        _ => (Style::Bad, join(outcome.as_str(), because)),
+    };
+    for warning in exit.iter().flat_map(|exit| &exit.warnings) {
+        text.push_str(", ");
+        text.push_str(warning);
+    }
+    (style, text)
+}
+
+fn join(head: &str, rest: &str) -> String {
+    if rest.is_empty() {
+        head.to_owned()
+    } else {
+        format!("{head}: {rest}")
+    }
+}
+
+fn until_then(until: Ts, now: Ts) -> String {
+    match until.since(now) {
+        Duration::ZERO => "now".to_owned(),
+        wait => format!("in {}", clock(wait)),
+    }
+}
+
+/// A time that runs: in whole seconds, so that it changes once a second.
+pub(super) fn clock(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..60 => format!("{seconds}s"),
+        seconds => brief(Duration::from_secs(seconds)),
+    }
+}
+
+/// How long the stream has run, or ran.
+pub(super) fn elapsed(stream: &Stream, now: Ts) -> Duration {
+    let told = stream.end.as_ref().map(|end| end.exit.duration);
+    told.filter(|seconds| *seconds > 0.0)
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .unwrap_or_else(|| stream.ended.unwrap_or(now).since(stream.started))
+}
+
+/// The time column: exact at the end.
+pub(super) fn time(stream: &Stream, now: Ts) -> String {
+    let elapsed = elapsed(stream, now);
+    if stream.outcome().is_some() {
+        brief(elapsed)
+    } else {
+        clock(elapsed)
+    }
+}
+
+/// A count in at most five characters: 999, 1.2k, 45k, 1.2M.
+pub(super) fn count(number: u64) -> String {
+    const UNITS: [&str; 6] = ["k", "M", "G", "T", "P", "E"];
+    if number < 1000 {
+        return number.to_string();
+    }
+    let mut value = number as f64 / 1000.0;
+    let mut unit = 0;
+    // What would be rounded to 1000 belongs to the next unit.
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let decimals = usize::from(value < 9.95);
+    format!("{value:.decimals$}{}", UNITS[unit])
+}
+
+/// `3 lines`, `1 line`.
+pub(super) fn counted(number: u64, one: &str) -> String {
+    format!("{} {one}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// Tokens in one figure: what was read fresh and put into a cache, and what was written. Reading from a cache is hardly
+/// paid for, and would hide the rest.
+pub(super) fn tokens(usage: Usage) -> u64 {
+    [usage.input, usage.output, usage.cache_write]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+}
+
+/// US dollars.
+pub(super) fn dollars(cost: f64) -> String {
+    if cost < 0.995 {
+        format!("${cost:.3}")
+    } else {
+        format!("${cost:.2}")
+    }
+}
+
+/// How far, in words.
+pub(super) fn share(progress: Progress) -> String {
+    match progress {
+        Progress::Percent(percent) => format!("{percent:.0}%"),
+        Progress::Steps { done, total } => format!("{done}/{total}"),
+    }
+}
+
+/// How far, as a bar of so many columns.
+pub(super) fn bar(progress: Progress, columns: usize) -> String {
+    const PARTS: [&str; 8] = ["░", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (progress.fraction() * (columns * 8) as f64).floor() as usize;
+    let (full, part) = (eighths / 8, eighths % 8);
+    let mut bar = "█".repeat(full.min(columns));
+    if full < columns {
+        bar.push_str(PARTS[part]);
+        bar.push_str(&"░".repeat(columns - full - 1));
+    }
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1.0k"),
+            (1234, "1.2k"),
+            (9949, "9.9k"),
+            (9950, "10k"),
+            (45_678, "46k"),
+            (999_499, "999k"),
+            (999_500, "1.0M"),
+            (u64::MAX, "18E"),
+        ] {
+            assert_eq!(count(number), text, "{number}");
+        }
+        assert_eq!(
+            (counted(1, "line"), counted(0, "line")),
+            ("1 line".into(), "0 lines".into())
+        );
+        assert_eq!(
+            (dollars(0.0123), dollars(0.996), dollars(12.345)),
+            ("$0.012".into(), "$1.00".into(), "$12.35".into())
+        );
+    }
+
+    #[test]
+    fn bars() {
+        for (percent, text) in [
+            (0.0, "░░░░"),
+            (50.0, "██░░"),
+            (53.2, "██▏░"),
+            (99.9, "███▉"),
+            (100.0, "████"),
+        ] {
+            assert_eq!(bar(Progress::Percent(percent), 4), text);
+        }
+        assert_eq!(bar(Progress::Steps { done: 1, total: 2 }, 0), "");
+        assert_eq!(share(Progress::Steps { done: 1, total: 2 }), "1/2");
+    }
+
+    #[test]
+    fn clocks() {
+        for (millis, text) in [(900, "0s"), (59_999, "59s"), (61_000, "1m01s"), (7_620_000, "2h07m")] {
+            assert_eq!(clock(Duration::from_millis(millis)), text);
+        }
+    }
+}

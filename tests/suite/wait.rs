@@ -1,0 +1,513 @@
+//! cl-wait: its policies, on streams, run folders and processes.
+
+use crate::harness::*;
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::process::{Child, ChildStdin, Stdio};
+use std::time::{Duration, Instant};
+
+/// Lines of a stream as cl-spawn writes them: a start, an answer, an end.
+fn line(stream: &str, seq: u64, rest: &str) -> String {
+    format!(
+        "{{\"cl\":{{\"stream\":\"{stream}\",\"seq\":{seq},\"ts\":{}.000000}},{rest}}}\n",
+        1000 + seq
+    )
+}
+
+fn start(stream: &str) -> String {
+    line(
+        stream,
+        1,
+        r#""type":"cl","subtype":"start","v":1,"attempt":1,"agent":"claude","pid":1"#,
+    )
+}
+
+fn says(stream: &str, text: &str) -> String {
+    let message = format!(r#"{{"id":"m","content":[{{"type":"text","text":"{text}"}}]}}"#);
+    line(
+        stream,
+        2,
+        &format!(r#""type":"assistant","session_id":"s","message":{message}"#),
+    )
+}
+
+fn ends(stream: &str, outcome: &str, more: &str) -> String {
+    line(
+        stream,
+        3,
+        &format!(r#""type":"cl","subtype":"exit","outcome":"{outcome}","because":"so it is"{more}"#),
+    )
+}
+
+/// A stream that answers with its own name and ends well.
+fn good(stream: &str) -> String {
+    let text = format!(r#","text":"I am {stream}""#);
+    [
+        start(stream),
+        says(stream, &format!("I am {stream}")),
+        ends(stream, "success", &text),
+    ]
+    .concat()
+}
+
+/// A cl-wait whose stdin stays open.
+struct Waiting {
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl Waiting {
+    fn new(args: &[&str]) -> Self {
+        let mut command = command(tool("cl-wait"));
+        command
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("starts");
+        let stdin = child.stdin.take();
+        Self { child, stdin }
+    }
+
+    fn give(mut self, text: &str) -> Self {
+        self.stdin
+            .as_mut()
+            .expect("open")
+            .write_all(text.as_bytes())
+            .expect("cl-wait reads");
+        self
+    }
+
+    /// Its end, while its stdin is still open.
+    fn done(self) -> Done {
+        collect(self.child, "cl-wait")
+    }
+
+    fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        nix::sys::signal::kill(pid, signal).expect("it runs");
+    }
+
+    /// The next line on its stdout.
+    fn next_line(&mut self) -> Value {
+        let out = self.child.stdout.as_mut().expect("piped");
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while out.read(&mut byte).expect("reads") == 1 && byte[0] != b'\n' {
+            line.push(byte[0]);
+        }
+        serde_json::from_slice(&line).expect("a line of JSON")
+    }
+}
+
+fn verdict(done: &Done) -> Value {
+    let mut lines = done.json();
+    let last = lines.pop().expect("a line");
+    assert_eq!(
+        (text(&last, "/cl/stream"), text(&last, "/subtype")),
+        ("cl-wait", "final")
+    );
+    last
+}
+
+#[test]
+fn all_of_them() {
+    let done = feed("cl-wait", &[] as &[&str], (good("a") + &good("b")).as_bytes()).ok();
+    let last = verdict(&done);
+    assert_eq!(text(&last, "/verdict"), "met");
+    assert_eq!(text(&last, "/text"), "I am a\n\nI am b");
+    assert_eq!(text(&last, "/streams/b/outcome"), "success");
+    assert!(last.pointer("/streams/a/cl").is_none() && last.pointer("/streams/a/subtype").is_none());
+    assert_eq!(last.pointer("/cl/seq").and_then(Value::as_u64), Some(1));
+
+    // The first bad end decides, at once.
+    let done = Waiting::new(&[])
+        .give(&(good("a") + &ends("b", "failed", "")))
+        .done()
+        .exits(1);
+    assert_eq!(text(&verdict(&done), "/verdict"), "unmet");
+    assert_eq!(done.err, "cl-wait: b ended as failed: so it is\n");
+    assert_eq!(text(&verdict(&done), "/because"), "b ended as failed: so it is");
+}
+
+#[test]
+fn those_expected_are_enough() {
+    let done = Waiting::new(&["--expect", "a,b"])
+        .give(&(good("a") + &good("b")))
+        .done()
+        .ok();
+    assert_eq!(text(&verdict(&done), "/verdict"), "met");
+    let done = feed("cl-wait", &["--expect", "a,b"], good("a").as_bytes()).exits(1);
+    assert_eq!(done.err, "cl-wait: b never appeared\n");
+}
+
+#[test]
+fn any_of_them() {
+    let done = Waiting::new(&["--any"])
+        .give(&(start("slow") + &ends("bad", "failed", "") + &good("a")))
+        .done()
+        .ok();
+    assert_eq!(text(&verdict(&done), "/text"), "I am a");
+    let done = Waiting::new(&["--any", "2"])
+        .give(&(start("slow") + &good("a") + &good("b")))
+        .done()
+        .ok();
+    assert_eq!(text(&verdict(&done), "/text"), "I am a\n\nI am b");
+    let done = feed(
+        "cl-wait",
+        &["--any=2"],
+        (good("a") + &ends("b", "failed", "")).as_bytes(),
+    )
+    .exits(1);
+    assert_eq!(done.err, "cl-wait: only 1 of 2 can still end well\n");
+}
+
+#[test]
+fn the_first_of_them() {
+    let done = Waiting::new(&["--first", "-o", "text"])
+        .give(&(start("slow") + &good("quick")))
+        .done()
+        .ok();
+    assert_eq!(done.text(), "I am quick\n");
+}
+
+#[test]
+fn a_needed_one_and_another() {
+    let args = ["--need", "main", "--any", "1", "-o", "text"];
+    // The needed one goes first, though it came last.
+    let done = Waiting::new(&args).give(&(good("a") + &good("main"))).done().ok();
+    assert_eq!(done.text(), "I am main\n\nI am a\n");
+    // Alone it is enough once the grace is over, and not before.
+    let begin = Instant::now();
+    let done = Waiting::new(&["--need", "main", "--any", "1", "--grace", "300ms", "-o", "text"])
+        .give(&(start("slow") + &good("main")))
+        .done()
+        .ok();
+    assert!(begin.elapsed() >= Duration::from_millis(300));
+    assert_eq!(done.text(), "I am main\n");
+    // Without --any nothing else is waited for.
+    Waiting::new(&["--need", "main"])
+        .give(&(start("slow") + &good("main")))
+        .done()
+        .ok();
+    // It failed: whatever the others do.
+    let done = Waiting::new(&args)
+        .give(&(good("a") + &ends("main", "auth", "")))
+        .done()
+        .exits(1);
+    assert_eq!(done.err, "cl-wait: main ended as auth: so it is\n");
+    let done = feed("cl-wait", &args, good("a").as_bytes()).exits(1);
+    assert_eq!(done.err, "cl-wait: main never appeared\n");
+}
+
+#[test]
+fn the_rest_is_stopped_when_the_verdict_is_in() {
+    let dir = scratch();
+    let script = format!(
+        "{{ cl-spawn main -- echo 'the answer' & cl-spawn context -- echo more & \
+         cl-spawn slow -- sh -c 'echo $$ >{0}/pid; exec sleep 300' & }} | cl-wait --need main --any 1 --grace 1m -o none",
+        dir.path().display()
+    );
+    bash(&script).ok();
+    // Unless it was stopped before it could say so.
+    if let Ok(pid) = std::fs::read_to_string(dir.path().join("pid")) {
+        let pid = pid.trim().to_owned();
+        until("the slow one's end", || {
+            (!std::path::Path::new("/proc").join(&pid).exists()).then_some(())
+        });
+    }
+}
+
+#[test]
+fn at_a_timeout_there_is_all_that_came() {
+    let half = start("slow") + &says("slow", "half an");
+    let done = Waiting::new(&["-t", "200ms"])
+        .give(&(good("a") + &half))
+        .done()
+        .exits(124);
+    let last = verdict(&done);
+    assert_eq!(text(&last, "/verdict"), "timeout");
+    assert_eq!(text(&last, "/text"), "I am a\n\nhalf an");
+    assert_eq!(text(&last, "/streams/slow/text"), "half an");
+    assert_eq!(text(&last, "/streams/slow/phase"), "running");
+    assert_eq!(text(&last, "/streams/a/outcome"), "success");
+    assert_eq!(done.err, "cl-wait: time is up; not there yet: slow\n");
+    // What is needed is there: time was up only for the rest.
+    Waiting::new(&["--need", "a", "--any", "1", "-t", "200ms"])
+        .give(&(good("a") + &half))
+        .done()
+        .ok();
+}
+
+#[test]
+fn an_end_that_nobody_saw() {
+    let unseen = [start("a"), ends("a", "unknown", "")].concat();
+    let done = feed("cl-wait", &[] as &[&str], unseen.as_bytes()).exits(1);
+    assert_eq!(
+        done.err,
+        "cl-wait: a ended, and nobody saw how: start it by cl-spawn, or let such an end count by --trust\n"
+    );
+    feed("cl-wait", &["--trust"], unseen.as_bytes()).ok();
+    // No end at all does not count in any case.
+    let done = feed("cl-wait", &["--trust"], (start("a") + &says("a", "half an")).as_bytes()).exits(1);
+    assert_eq!(done.err, "cl-wait: a stopped without telling its end\n");
+    let last = verdict(&done);
+    assert_eq!(
+        (text(&last, "/streams/a/outcome"), text(&last, "/text")),
+        ("lost", "half an")
+    );
+}
+
+#[test]
+fn nothing_came() {
+    assert_eq!(
+        feed("cl-wait", &["--any"], b"").exits(1).err,
+        "cl-wait: no stream appeared\n"
+    );
+    let done = feed("cl-wait", &[] as &[&str], b"{\"type\":\"x\"}\n").exits(1);
+    assert!(done.err.contains("cl-merge"), "{}", done.err);
+}
+
+#[test]
+fn a_signal_ends_the_wait_and_not_the_answer() {
+    use nix::sys::signal::Signal;
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
+        let mut waiting = Waiting::new(&["--partial", "0"]).give(&good("a")).give(&start("slow"));
+        until("the stream's place in a partial", || {
+            waiting.next_line().pointer("/streams/slow").is_some().then_some(())
+        });
+        waiting.signal(signal);
+        let done = waiting.done().exits(code);
+        let last = verdict(&done);
+        assert_eq!((text(&last, "/verdict"), text(&last, "/text")), ("cancelled", "I am a"));
+        assert_eq!(done.err, "");
+    }
+}
+
+#[test]
+fn what_is_there_so_far() {
+    let mut waiting = Waiting::new(&["--partial", "0", "--expect", "a,b"]).give(&(start("a") + &says("a", "half an")));
+    let partial = waiting.next_line();
+    assert_eq!(
+        (text(&partial, "/subtype"), text(&partial, "/verdict")),
+        ("partial", "waiting")
+    );
+    let partial = until("the text", || {
+        let partial = if text(&partial, "/text").is_empty() {
+            waiting.next_line()
+        } else {
+            partial.clone()
+        };
+        (text(&partial, "/text") == "half an").then_some(partial)
+    });
+    let done = waiting.give(&(good("a") + &good("b"))).done().ok();
+    let last = verdict(&done);
+    assert_eq!(text(&last, "/text"), "I am a\n\nI am b");
+    let seq = |value: &Value| value.pointer("/cl/seq").and_then(Value::as_u64);
+    assert!(seq(&last) > seq(&partial));
+    // Not more often than asked for, and not without news.
+    let done = feed("cl-wait", &["--partial", "1h"], (good("a") + &good("b")).as_bytes()).ok();
+    assert_eq!(done.json().len(), 2);
+    run("cl-wait", &["--partial", "1s", "-o", "text"]).exits(125);
+}
+
+#[test]
+fn the_stream_passes_untouched() {
+    let stream = format!("{}no header\n\u{fffd}\n{}", good("a"), good("b"));
+    let done = feed("cl-wait", &["--pass", "-o", "none"], stream.as_bytes()).ok();
+    assert_eq!(done.text(), stream);
+    let done = feed("cl-wait", &["--pass"], stream.as_bytes()).ok();
+    assert_eq!(
+        done.text().strip_prefix(&stream).map(|rest| rest.lines().count()),
+        Some(1)
+    );
+    // A last line without its line feed is not glued to ours.
+    let torn = format!("{}{{\"half", good("a"));
+    let done = feed("cl-wait", &["--pass"], torn.as_bytes()).ok();
+    assert!(done.text().starts_with(&format!("{torn}\n{{\"cl\"")), "{}", done.text());
+}
+
+#[test]
+fn a_long_line_passes_in_pieces() {
+    let dir = scratch();
+    let script = format!(
+        "cd {}; cl-spawn big -- sh -c 'head -c 70000000 /dev/zero | tr \"\\0\" x' >in; \
+         cl-wait --pass -o none <in >out && cmp in out",
+        dir.path().display()
+    );
+    bash(&script).ok();
+}
+
+#[test]
+fn exit_as_a_stream_did() {
+    let code = |outcome: &str, more: &str| {
+        let stream = good("b") + &ends("a", outcome, more);
+        feed("cl-wait", &["--exit-code-from", "a", "-o", "none"], stream.as_bytes()).code()
+    };
+    assert_eq!(code("success", ""), 0);
+    assert_eq!(code("failed", r#","code":7"#), 7);
+    assert_eq!(code("killed", r#","signal":"SIGTERM""#), 143);
+    assert_eq!(code("limit", r#","code":1"#), 75);
+    assert_eq!(code("auth", r#","code":1"#), 77);
+    assert_eq!(code("unavailable", r#","code":1"#), 69);
+    assert_eq!(code("timeout", r#","signal":"SIGTERM""#), 124);
+    assert_eq!(code("unstartable", r#","code":127"#), 127);
+    assert_eq!(code("incomplete", r#","code":0"#), 1);
+    // Also when the verdict is another stream's: --any is met, and a has failed.
+    let stream = ends("a", "failed", r#","code":7"#) + &good("b");
+    feed("cl-wait", &["--any", "--exit-code-from", "a"], stream.as_bytes()).exits(7);
+    // The real thing.
+    bash("cl-spawn a -- sh -c 'exit 9' | cl-wait --exit-code-from a -o none").exits(9);
+}
+
+#[test]
+fn a_run_folder_is_followed() {
+    let dir = scratch();
+    let run = dir.path().join("run");
+    std::fs::create_dir(&run).expect("a folder");
+    let put = |name: &str, text: &str| {
+        let path = run.join(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        let mut file = std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(path)
+            .expect("opens");
+        file.write_all(text.as_bytes()).expect("writes");
+    };
+    put("a.ndjson", &start("a"));
+    let waiting = Waiting::new(&["--expect", "a,b,c/d", run.to_str().expect("UTF-8")]);
+    put("b.ndjson", &good("b"));
+    put("a.ndjson", &(says("a", "I am a") + &line("a", 3, r#""type":"later""#)));
+    put("c/d.ndjson", &start("c/d"));
+    put(
+        "a.ndjson",
+        &line("a", 4, r#""type":"cl","subtype":"exit","outcome":"success""#),
+    );
+    put("c/d.ndjson", &ends("c/d", "success", ""));
+    let done = waiting.done().ok();
+    assert_eq!(text(&verdict(&done), "/streams/c~1d/outcome"), "success");
+    // Again, now that all is over: what is seen counts as all there is.
+    let again = run.to_str().expect("UTF-8");
+    let done = finish_without_stdin(&[again, "-o", "text"]).ok();
+    assert_eq!(done.text(), "I am b\n\nI am a\n");
+    put("e.ndjson", &ends("e", "failed", ""));
+    finish_without_stdin(&[again]).exits(1);
+}
+
+/// Targets are read even where stdin is a stream that never ends.
+fn finish_without_stdin(args: &[&str]) -> Done {
+    Waiting::new(args).done()
+}
+
+#[test]
+fn a_process_of_another_parent() {
+    let mut sleeper = command("sleep").arg("300").spawn().expect("starts");
+    let pid = sleeper.id().to_string();
+    Waiting::new(&[&pid, "-t", "50ms"]).done().exits(124);
+    let (trusting, strict) = (Waiting::new(&["--trust", &pid]), Waiting::new(&[&pid]));
+    sleeper.kill().expect("it runs");
+    sleeper.wait().expect("ends");
+    let done = trusting.done().ok();
+    assert_eq!(text(&verdict(&done), &format!("/streams/{pid}/outcome")), "unknown");
+    let done = strict.done().exits(1);
+    assert!(done.err.contains("start it by cl-spawn"), "{}", done.err);
+}
+
+#[test]
+fn no_such_target() {
+    for target in ["/nonexistent/run", "99999999999", "4194305", "nobody"] {
+        let done = finish_without_stdin(&[target]).exits(127);
+        assert!(
+            done.err.starts_with(&format!("cl-wait: {target}: no such ")),
+            "{}",
+            done.err
+        );
+        assert_eq!(done.out, b"");
+    }
+}
+
+#[test]
+fn misuse() {
+    for args in [
+        &["--all", "--any"][..],
+        &["--first", "--need", "a"],
+        &["--need", "a b"],
+        &["--any", "0"],
+        &["-t", "x"],
+        &["--nonsense"],
+    ] {
+        let done = run("cl-wait", args).exits(125);
+        assert_eq!(done.err.lines().count(), 1, "{}", done.err);
+    }
+}
+
+#[test]
+fn stdout_that_takes_nothing() {
+    assert_eq!(bash("cl-wait </dev/null >/dev/full").exits(125).err.lines().count(), 2);
+    bash("cl-wait </dev/null >&-").exits(125);
+    bash("cl-wait --any -o none </dev/null >&-").exits(1);
+    // The reader goes away while nothing is to be written.
+    bash("set -o pipefail; { sleep 300 & echo $!; wait; } | { read pid; cl-wait | true; code=$?; kill $pid; exit $code; }")
+        .exits(141);
+}
+
+#[test]
+fn a_reader_that_stands_still_does_not_hold_up_the_end() {
+    let mut waiting = Waiting::new(&["--pass", "-t", "300ms"]);
+    let mut stdin = waiting.stdin.take().expect("open");
+    let feeder = std::thread::spawn(move || {
+        let line = line("a", 2, &format!(r#""x":"{}""#, "y".repeat(1000)));
+        while stdin.write_all(line.as_bytes()).is_ok() {}
+    });
+    // Nobody reads its stdout.
+    let status = wait(&mut waiting.child, "cl-wait");
+    assert_eq!(status.code(), Some(124));
+    feeder.join().expect("ends");
+}
+
+#[test]
+fn a_terminal_gets_nothing_that_acts_on_it() {
+    let pty = nix::pty::openpty(None, None).expect("a terminal");
+    let stream = [
+        start("a"),
+        ends("a", "success", r#","text":"one\u001b[2Jtwo\nthree\u0007""#),
+    ]
+    .concat();
+    let mut command = command(tool("cl-wait"));
+    command
+        .args(["-o", "text"])
+        .stdin(Stdio::piped())
+        .stdout(pty.slave)
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("starts");
+    drop(command);
+    child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(stream.as_bytes())
+        .expect("writes");
+    wait(&mut child, "cl-wait");
+    let mut master = std::fs::File::from(pty.master);
+    let mut shown = Vec::new();
+    // A terminal whose other side is closed ends with EIO.
+    let mut block = [0; 1024];
+    while let Ok(count @ 1..) = master.read(&mut block) {
+        shown.extend_from_slice(&block[..count]);
+    }
+    assert_eq!(String::from_utf8_lossy(&shown), "onetwo\r\nthree\r\n");
+    // Not on a terminal it is what the worker said.
+    let done = feed("cl-wait", &["-o", "text"], stream.as_bytes()).ok();
+    assert_eq!(done.text(), "one\u{1b}[2Jtwo\nthree\u{7}\n");
+}
+
+#[test]
+fn a_terminal_as_stdin_is_a_mistake() {
+    let pty = nix::pty::openpty(None, None).expect("a terminal");
+    let mut command = command(tool("cl-wait"));
+    command.stdin(pty.slave).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("starts");
+    let done = collect(child, "cl-wait").exits(125);
+    assert!(done.err.contains("stdin is a terminal"), "{}", done.err);
+}
