@@ -11,8 +11,8 @@ use std::path::PathBuf;
 ///
 /// A SINK is a file, which is made (for its owner alone) or overwritten; a FIFO, whose reader may come at any time; a
 /// device; or /dev/fd/N, as a shell's >(command) is. Any bytes pass, and pass as they come. Lines are only looked at
-/// where an option asks for it. On pipes and FIFOs, and in files opened with --append, the lines of several cl tools
-/// that write at once stay whole.
+/// where an option asks for it. On pipes and FIFOs, and (up to --buffer) in files opened with --append, the lines of
+/// several cl tools that write at once stay whole.
 ///
 /// When a reader falls behind, the others go on, and what it has still to get waits (see --on-full). stdout is waited
 /// for, as in any pipeline. When stdout's reader goes away the pipeline was cancelled: cl-tee stops reading, gives the

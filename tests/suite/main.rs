@@ -8,4 +8,5 @@ mod progress;
 mod readme;
 mod replay;
 mod spawn;
+mod tee;
 mod wait;
