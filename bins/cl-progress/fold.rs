@@ -6,9 +6,12 @@ use harmony::source::{Id, Intake, Out, Registry};
 use harmony::state::{State, Stream};
 use std::collections::HashMap;
 use std::io;
+use std::time::Instant;
 
-/// When more than this has come without a pause, the rest of the flood is only counted.
-const FLOOD: usize = 16 << 20;
+/// So many bytes a second are read as what they say, which takes some hundredths of a core, and so many at once after a
+/// quiet time. What an agent writes beyond that is only counted, so that it can flow as fast as the system moves it.
+const CALM: f64 = (8 << 20) as f64;
+const BURST: f64 = 2.0 * CALM;
 
 /// Told of each stream that a line belonged to, after that line.
 pub type Told<'a> = &'a mut dyn FnMut(usize, &Stream, Ts);
@@ -23,10 +26,8 @@ pub struct Fold {
     registry: Registry,
     /// Sources amid a line that is too long to be looked at, and whether it has a header.
     long: HashMap<Id, bool>,
-    /// Bytes since the last pause.
-    burst: usize,
-    /// Whether a flood may be skimmed.
-    skims: bool,
+    /// What may still be read of a flood, in bytes, and since when that is so; `None` reads all.
+    calm: Option<(f64, Instant)>,
 }
 
 impl Fold {
@@ -34,7 +35,7 @@ impl Fold {
     pub fn new(agent: Option<Kind>, skims: bool) -> Self {
         Self {
             state: State::assuming(agent),
-            skims,
+            calm: skims.then(|| (BURST, Instant::now())),
             ..Self::default()
         }
     }
@@ -46,8 +47,7 @@ impl Fold {
 
     /// Takes whole lines of a source.
     pub fn lines(&mut self, id: Id, block: &[u8], told: Told<'_>) {
-        self.burst = self.burst.saturating_add(block.len());
-        let skim = self.skims && self.burst > FLOOD;
+        let skim = self.floods(block.len());
         let mut at = 0;
         while let Some(feed) = memchr::memchr(b'\n', &block[at..]) {
             let line = &block[at..at + feed];
@@ -102,9 +102,19 @@ impl Fold {
         }
     }
 
-    /// All that came has been taken.
-    pub fn pause(&mut self) {
-        self.burst = 0;
+    /// Whether so many bytes are more than is read of a flood.
+    fn floods(&mut self, bytes: usize) -> bool {
+        let Some((left, since)) = &mut self.calm else {
+            return false;
+        };
+        let now = Instant::now();
+        *left = (*left + now.duration_since(*since).as_secs_f64() * CALM).min(BURST);
+        *since = now;
+        let floods = *left <= 0.0;
+        if !floods {
+            *left -= bytes as f64;
+        }
+        floods
     }
 
     fn odd(

@@ -4,7 +4,7 @@ use crate::args::{Args, How};
 use crate::fold::Fold;
 use crate::output::{Live, Log, Output};
 use crate::pump;
-use crate::signals::{DRAWING, Signals};
+use crate::signals::{self, DRAWING, Signals};
 use crate::watch::Watch;
 use harmony::cli::{Failure, complain, reason};
 use harmony::line::{Name, Ts};
@@ -19,7 +19,7 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::Ordering;
 
 /// A line longer than this is counted, but not understood; a line of the stream may be longer, by its escapes.
 const LONGEST: usize = 8 << 20;
@@ -88,20 +88,13 @@ impl Surroundings {
 
 /// Copies and shows nothing.
 fn pass() -> Result<u8, Failure> {
-    let mut signals = Signals::catch(&[]).map_err(|error| Failure::io("signals", &error))?;
-    let asked = Arc::new(AtomicI32::new(0));
-    let first = Arc::clone(&asked);
-    std::thread::spawn(move || {
-        loop {
-            for signal in signals.wait() {
-                if first.swap(signal, Ordering::Relaxed) != 0 {
-                    std::process::exit(128 + signal);
-                }
-            }
-        }
-    });
+    let asked = signals::last_chance().map_err(|error| Failure::io("signals", &error))?;
     pump::run(None)?;
-    Ok(code(Some(asked.load(Ordering::Relaxed)).filter(|signal| *signal != 0)))
+    Ok(code(
+        i32::try_from(asked.load(Ordering::Relaxed))
+            .ok()
+            .filter(|signal| *signal != 0),
+    ))
 }
 
 /// Shows the run until it has ended, and passes the stream on where there is someone to pass it on to.

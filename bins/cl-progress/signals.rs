@@ -1,12 +1,26 @@
 //! Signals as something to wait for.
 
 use nix::libc::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// For a program that only copies: the first signal that asks us to end is noted in what is returned, the second one
+/// ends the process. All of it happens in the handler, so that no end of input can come before it.
+pub fn last_chance() -> io::Result<Arc<AtomicUsize>> {
+    let (asked, armed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    for signal in ENDING {
+        if harmony::sys::process::is_ignored(signal) {
+            continue;
+        }
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, armed.clone())?;
+        signal_hook::flag::register(signal, armed.clone())?;
+        signal_hook::flag::register_usize(signal, asked.clone(), signal as usize)?;
+    }
+    Ok(asked)
+}
 
 const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
@@ -44,13 +58,6 @@ impl Signals {
         while matches!((&self.bell).read(&mut bytes), Ok(1..)) {}
         let came = self.came.iter().filter(|(_, flag)| flag.swap(false, Ordering::Relaxed));
         came.map(|(signal, _)| *signal).collect()
-    }
-
-    /// Waits for the next signal.
-    pub fn wait(&mut self) -> Vec<i32> {
-        let mut bell = [PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut bell, PollTimeout::NONE);
-        self.take()
     }
 
     /// Whether a signal asks us to end.

@@ -117,6 +117,8 @@ impl Watch {
         // The pump's pipe has ended, so it has; unless we are in a hurry, and it goes with us.
         let pumped = self.pump.take().filter(|_| turn.ended).map(JoinHandle::join);
         let whole = !matches!(pumped, Some(Ok(Ok(Over::Reader))));
+        // One that came together with the end counts as well.
+        self.signals(&mut turn);
         self.end(&turn, whole);
         match pumped {
             Some(Ok(Err(failure))) => Err(failure),
@@ -175,7 +177,6 @@ impl Watch {
             self.calls(turn, Some(Duration::ZERO))?;
         }
         if quiet {
-            self.fold.pause();
             let complete = self.look.all_ended(&self.fold.state);
             // Whoever waits for this may write to the same terminal now: the picture is first, if it can be.
             turn.hasty = complete && !turn.complete;
@@ -200,6 +201,8 @@ impl Watch {
         };
         match &self.output {
             Output::Nowhere => None,
+            // The frame is left out: there will be another when the terminal has taken this one.
+            Output::Live(live) if live.terminal.busy() => None,
             Output::Live(_) if turn.hasty => Some(now),
             Output::Live(_) if turn.dirty() => Some(turn.drawn + self.interval),
             Output::Live(_) => running().then(|| turn.drawn + TICK),
@@ -335,6 +338,8 @@ impl Watch {
             self.fold.state.finish();
         }
         let state = &self.fold.state;
+        // A frame that waits comes first: the last one is not left out for it.
+        let _ = self.output.finish();
         let shown = match &mut self.output {
             // Whoever waited for this end may have written below the picture by now.
             Output::Live(_) if !news => Ok(()),

@@ -1,5 +1,9 @@
 use clap::Parser;
 use harmony::line::Name;
+use harmony::manual::{
+    self,
+    Part::{Code, Item, Text},
+};
 use std::path::PathBuf;
 
 /// Play a recorded stream back as a worker would
@@ -11,13 +15,7 @@ use std::path::PathBuf;
 #[command(
     name = "cl-replay",
     version,
-    after_long_help = "A recording is a stream as cl-spawn writes it and cl-tee stores it. When its lines bear no header, FILE is taken \
-        for the worker's own output, as claude -p --output-format stream-json > x.ndjson gives it; then x.meta.json beside \
-        it may hold the rest, all of it optional: {\"exit\": CODE or \"signal\": \"SIGTERM\", \"duration_ms\": MS, \
-        \"stderr\": TEXT, \"stderr_ms\": [MS, ...] (one for each line), \"arrivals\": [[MS, BYTES], ...]}.\n\n\
-        Exit status: the recorded one, or death by the recorded signal. 1 when FILE cannot be read, or holds no end; \
-        2 on misuse.\n\n\
-        Example: cl-spawn main --agent replay:run | cl-merge -o text"
+    after_long_help = manual::help(MANUAL)
 )]
 pub struct Args {
     /// The recording
@@ -45,6 +43,44 @@ pub struct Args {
     #[command(flatten)]
     pub common: harmony::cli::Common,
 }
+
+/// What `--help` and the manual page say beyond the options.
+pub const MANUAL: &manual::Sections = &[
+    (
+        "Recordings",
+        &[
+            Text(
+                "A recording is a stream as cl-spawn writes it and cl-tee stores it. When its lines bear no header, FILE is \
+                 taken for the worker's own output, as claude -p --output-format stream-json > x.ndjson gives it. Then \
+                 x.meta.json beside it may hold the rest, all of it optional:",
+            ),
+            Item(
+                "exit",
+                "The exit code; or signal, the name of the signal that ended it.",
+            ),
+            Item("duration_ms", "How long it ran, in milliseconds."),
+            Item("stderr", "What it wrote on stderr; and stderr_ms, when each line came."),
+            Item("arrivals", "When stdout came: [[MS, BYTES], ...]."),
+        ],
+    ),
+    (
+        "Exit status",
+        &[
+            Item("N", "As recorded; or death by the recorded signal."),
+            Item("1", "FILE cannot be read, or holds no end."),
+            Item("2", "cl-replay was misused."),
+        ],
+    ),
+    (
+        "Examples",
+        &[
+            Text("A worker as it was, in a pipeline:"),
+            Code("cl-spawn main --agent replay:run | cl-merge -o text"),
+            Text("What it wrote, without its pauses:"),
+            Code("cl-replay --speed max run/main.ndjson"),
+        ],
+    ),
+];
 
 /// How pauses are played.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -53,9 +53,9 @@ pub fn all(
             None => target::open(path, args.append, bell),
         };
         let opened = opened.and_then(|target| match (target, args.rotate) {
-            (Target::File(file), Some(rotation)) if file.metadata()?.is_file() => {
-                Ok(Kind::File(FileSink::new(file, args.append).rotated(rotation, path)?))
-            }
+            (Target::File(file), Some(rotation)) if file.metadata()?.is_file() => Ok(Kind::File(
+                FileSink::new(file, args.append.then_some(args.buffer)).rotated(rotation, path)?,
+            )),
             (target, _) => Ok(kind(target, args.on_full, args)),
         });
         take(path.display().to_string(), false, opened, report);
@@ -85,8 +85,8 @@ fn kind(target: Target, policy: Policy, args: &Args) -> Kind {
         spill: args.spill,
     };
     match target {
-        Target::File(file) => Kind::File(FileSink::new(file, args.append)),
-        Target::Inherited(file) => Kind::File(FileSink::new(file, true)),
+        Target::File(file) => Kind::File(FileSink::new(file, args.append.then_some(args.buffer))),
+        Target::Inherited(file) => Kind::File(FileSink::new(file, Some(args.buffer))),
         Target::Outlet(outlet) => Kind::Queue(Box::new(Queue::new(Some(outlet), policy, limits)), None),
         Target::Awaited(outlet) => Kind::Queue(Box::new(Queue::new(None, policy, limits)), Some(outlet)),
     }

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod cli;
 pub mod frame;
 pub mod line;
+pub mod manual;
 pub mod outcome;
 pub mod policy;
 pub mod sink;

@@ -1,6 +1,6 @@
 //! A file as a sink: it never refuses bytes for long, so it is written straight from the window.
 
-use super::lines::{Lines, whole};
+use super::lines::Lines;
 use super::{Rotation, Syncer, Window};
 use nix::fcntl::OFlag;
 use std::ffi::OsString;
@@ -16,8 +16,10 @@ use std::sync::Arc;
 pub struct FileSink {
     file: Arc<File>,
     at: u64,
-    /// Whether others append to it as well, so that only whole lines are written.
-    shared: bool,
+    /// When others write to it as well: only whole lines are written, each in one call, up to this length.
+    whole: Option<u64>,
+    /// Up to where no line was seen to end.
+    scanned: u64,
     lines: Lines,
     rotation: Option<Rotating>,
 }
@@ -32,12 +34,13 @@ struct Rotating {
 }
 
 impl FileSink {
-    /// A file that is open already. `shared` when others may append to it.
-    pub fn new(file: File, shared: bool) -> Self {
+    /// A file that is open already. When others may write to it, lines up to `whole` bytes stay whole.
+    pub fn new(file: File, whole: Option<u64>) -> Self {
         Self {
             file: Arc::new(file),
             at: 0,
-            shared,
+            whole,
+            scanned: 0,
             lines: Lines::default(),
             rotation: None,
         }
@@ -74,11 +77,7 @@ impl FileSink {
     /// As the disk says.
     pub fn take(&mut self, window: &Window, last: bool, name: &str, syncer: Option<&Syncer>) -> io::Result<()> {
         let bytes = window.since(self.at);
-        let bytes = if self.shared {
-            &bytes[..whole(bytes, last)]
-        } else {
-            bytes
-        };
+        let bytes = &bytes[..self.due(window, last)];
         if self.rotation.is_none() && syncer.is_none() {
             return self.write(bytes);
         }
@@ -104,6 +103,21 @@ impl FileSink {
             syncer.sync(name, &self.file);
         }
         Ok(())
+    }
+
+    /// How much of what has come is to be written now.
+    fn due(&mut self, window: &Window, last: bool) -> usize {
+        let waiting = window.head() - self.at;
+        let Some(most) = self.whole.filter(|_| !last) else {
+            return waiting as usize;
+        };
+        let from = self.scanned.max(self.at);
+        self.scanned = window.head();
+        match memchr::memrchr(b'\n', window.since(from)) {
+            Some(feed) => (from - self.at) as usize + feed + 1,
+            None if waiting > most => waiting as usize,
+            None => 0,
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

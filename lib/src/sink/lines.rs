@@ -51,14 +51,6 @@ impl Stretch<'_> {
     }
 }
 
-/// How much of `bytes` to write to a file that others append to as well: whole lines, unless too much of one waits.
-pub(super) fn whole(bytes: &[u8], last: bool) -> usize {
-    if last || bytes.len() > 64 << 10 && memchr::memrchr(b'\n', bytes).is_none() {
-        return bytes.len();
-    }
-    memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,13 +70,5 @@ mod tests {
         assert_eq!(lines.next(&mut bytes, false), stretch(b"\n", true, true));
         assert_eq!(lines.next(&mut bytes, true), stretch(b"cd", true, false));
         assert_eq!(lines.next(&mut bytes, true), None);
-    }
-
-    #[test]
-    fn whole_lines() {
-        assert_eq!(whole(b"a\nb", false), 2);
-        assert_eq!(whole(b"a\nb", true), 3);
-        assert_eq!(whole(b"ab", false), 0);
-        assert_eq!(whole(&[b'x'; 70_000], false), 70_000);
     }
 }

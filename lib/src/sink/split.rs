@@ -57,8 +57,10 @@ struct Stream {
     begun: bool,
     /// Whether it failed: then it gets nothing more.
     dead: bool,
-    /// Whether an `exit` passed that is not on the disk yet.
+    /// Whether an `exit` is due, after which the file is brought to the disk.
     exits: bool,
+    /// Whether something was written that has not been brought to the disk.
+    unsynced: bool,
     /// What the present block has for it, as parts of the block.
     due: Vec<std::ops::Range<usize>>,
 }
@@ -124,9 +126,16 @@ impl Split {
             self.flush(id, block, syncer, failed);
         }
         if last && let Some(syncer) = syncer {
-            for stream in &mut self.streams {
-                if let Some(file) = stream.file.take() {
-                    syncer.sync(&stream.name, &file);
+            self.sync_all(syncer, failed);
+        }
+    }
+
+    fn sync_all(&mut self, syncer: &Syncer, failed: &mut Vec<Failed>) {
+        for id in 0..self.streams.len() {
+            if self.streams[id].unsynced && !self.streams[id].dead {
+                match self.file(id, Some(syncer)) {
+                    Ok(file) => syncer.sync(&self.streams[id].name, &file),
+                    Err(error) => self.fail(id, error, failed),
                 }
             }
         }
@@ -184,9 +193,11 @@ impl Split {
         }
         let stream = &mut self.streams[id];
         stream.size += due.iter().map(|range| range.len() as u64).sum::<u64>();
+        stream.unsynced = true;
         if std::mem::take(&mut stream.exits)
             && let Some(syncer) = syncer
         {
+            stream.unsynced = false;
             syncer.sync(&stream.name, &file);
         }
         Ok(())
@@ -208,15 +219,14 @@ impl Split {
             return Ok(file.clone());
         }
         while self.open.len() >= self.most {
-            self.close_one(syncer);
+            self.close_one();
         }
+        let mut settled = false;
         let file = loop {
-            match self.open_file(id, syncer) {
-                Err(error)
-                    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && !self.open.is_empty() =>
-                {
-                    self.most = self.open.len().saturating_sub(1).max(1);
-                    self.close_one(syncer);
+            match self.open_file(id) {
+                // Once nothing is open but what waits for the disk, there is one more try.
+                Err(error) if is_shortage(&error) && (self.give_back(syncer) || !settled) => {
+                    settled = self.open.is_empty();
                 }
                 opened => break Arc::new(opened?),
             }
@@ -229,27 +239,29 @@ impl Split {
         Ok(file)
     }
 
-    fn open_file(&self, id: usize, syncer: Option<&Syncer>) -> io::Result<File> {
+    fn open_file(&self, id: usize) -> io::Result<File> {
         let stream = &self.streams[id];
-        let place = self.folder.place(&stream.name)?;
-        let file = place.open(!self.options.append && !stream.begun)?;
-        if let Some(syncer) = syncer
-            && !stream.begun
-        {
-            // A new file's name is on the disk when its folder is.
-            syncer.sync(&stream.name, &Arc::new(File::from(place.folder)));
+        let fresh = !self.options.append && !stream.begun;
+        self.folder.place(&stream.name)?.open(fresh)
+    }
+
+    /// Makes room when there is no descriptor left; says whether there was anything to close.
+    fn give_back(&mut self, syncer: Option<&Syncer>) -> bool {
+        let some = !self.open.is_empty();
+        self.most = self.open.len().saturating_sub(1).max(1);
+        self.close_one();
+        if let Some(syncer) = syncer {
+            syncer.settle();
         }
-        Ok(file)
+        some
     }
 
     /// Closes the file that was not written for the longest time.
-    fn close_one(&mut self, syncer: Option<&Syncer>) {
+    fn close_one(&mut self) {
         let oldest = (0..self.open.len()).min_by_key(|&at| self.streams[self.open[at]].used);
         if let Some(at) = oldest {
-            let stream = &mut self.streams[self.open.swap_remove(at)];
-            if let (Some(file), Some(syncer)) = (stream.file.take(), syncer) {
-                syncer.sync(&stream.name, &file);
-            }
+            let id = self.open.swap_remove(at);
+            self.streams[id].file = None;
         }
     }
 
@@ -289,10 +301,15 @@ impl Split {
         self.open.retain(|&open| open != id);
         let stream = &mut self.streams[id];
         stream.size = 0;
+        stream.unsynced = false;
         if let (Some(file), Some(syncer)) = (stream.file.take(), syncer) {
             syncer.sync(&stream.name, &file);
         }
     }
+}
+
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 fn write_all(mut file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {

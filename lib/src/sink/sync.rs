@@ -6,10 +6,17 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+#[derive(Debug)]
+enum Task {
+    Sync(String, Arc<File>),
+    /// Somebody waits for all that was asked before.
+    Answer(SyncSender<()>),
+}
+
 /// A thread that brings files to the disk.
 #[derive(Debug)]
 pub struct Syncer {
-    sender: Option<SyncSender<(String, Arc<File>)>>,
+    sender: Option<SyncSender<Task>>,
     thread: Option<JoinHandle<()>>,
     failed: Arc<Mutex<Vec<(String, io::Error)>>>,
 }
@@ -18,13 +25,18 @@ impl Syncer {
     /// A thread with nothing to do.
     pub fn start() -> Self {
         // The bound keeps the number of files that are only open to be synced small.
-        let (sender, files) = sync_channel::<(String, Arc<File>)>(16);
+        let (sender, tasks) = sync_channel(16);
         let failed = Arc::new(Mutex::new(Vec::new()));
         let list = failed.clone();
         let thread = std::thread::spawn(move || {
-            for (name, file) in files {
-                if let Err(error) = file.sync_data() {
-                    list.lock().unwrap_or_else(PoisonError::into_inner).push((name, error));
+            for task in tasks {
+                match task {
+                    Task::Sync(name, file) => {
+                        if let Err(error) = file.sync_data() {
+                            list.lock().unwrap_or_else(PoisonError::into_inner).push((name, error));
+                        }
+                    }
+                    Task::Answer(asker) => drop(asker),
                 }
             }
         });
@@ -39,7 +51,17 @@ impl Syncer {
     pub fn sync(&self, name: &str, file: &Arc<File>) {
         if let Some(sender) = &self.sender {
             // The thread ends only when the sender is gone.
-            let _ = sender.send((name.to_owned(), file.clone()));
+            let _ = sender.send(Task::Sync(name.to_owned(), file.clone()));
+        }
+    }
+
+    /// Waits until no file is open any more only to be brought to the disk.
+    pub(super) fn settle(&self) {
+        let (asker, answer) = sync_channel(0);
+        if let Some(sender) = &self.sender
+            && sender.send(Task::Answer(asker)).is_ok()
+        {
+            let _ = answer.recv();
         }
     }
 

@@ -173,23 +173,23 @@ impl Table {
         };
         let some = |text: Option<String>| text.unwrap_or_default();
         let mut table = vec![
-            cells(false, 5, &|stream| (Style::Dim, stream.kind.as_str().to_owned())),
+            cells(false, 6, &|stream| (Style::Dim, stream.kind.as_str().to_owned())),
             cells(true, 1, &|stream| (Style::Plain, words::time(stream, now))),
-            cells(true, 3, &|stream| (Style::Plain, words::counted(stream.lines, "line"))),
-            cells(true, 4, &|stream| {
+            cells(true, 4, &|stream| (Style::Plain, words::counted(stream.lines, "line"))),
+            cells(true, 5, &|stream| {
                 let tokens = words::tokens(stream.usage());
                 (
                     Style::Plain,
                     some((tokens > 0).then(|| format!("{} tok", words::count(tokens)))),
                 )
             }),
-            cells(true, 4, &|stream| {
+            cells(true, 5, &|stream| {
                 (
                     Style::Plain,
                     some(stream.cost().filter(|cost| *cost > 0.0).map(words::dollars)),
                 )
             }),
-            cells(false, 2, &|stream| {
+            cells(false, 3, &|stream| {
                 let open = stream.progress.filter(|_| stream.outcome().is_none());
                 (Style::Busy, some(open.map(|progress| words::bar(progress, BAR))))
             }),
@@ -284,6 +284,9 @@ fn summary(state: &State, streams: &[(usize, &Stream)], now: Ts, columns: usize,
         parts.push(format!("verdict {}", verdict.verdict));
     }
     for part in parts {
+        if width(&part) + 3 > row.left() {
+            break;
+        }
         row.push(Style::Dim, " · ").push(Style::Plain, &part);
     }
     row

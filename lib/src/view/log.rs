@@ -94,21 +94,18 @@ pub fn change(stream: &Stream, at: Ts, zone: &TimeZone) -> String {
         }
         Phase::Ended(_) => {
             text.push_str(&words::doing(stream, at).1);
-            text.push_str(&format!(
-                " after {}, {}",
-                words::time(stream, at),
-                words::counted(stream.lines, "line")
-            ));
+            let mut facts = vec![words::time(stream, at), words::counted(stream.lines, "line")];
             let tokens = words::tokens(stream.usage());
             if tokens > 0 {
-                text.push_str(&format!(", {} tok", words::count(tokens)));
+                facts.push(format!("{} tok", words::count(tokens)));
             }
             if let Some(cost) = stream.cost().filter(|cost| *cost > 0.0) {
-                text.push_str(&format!(", {}", words::dollars(cost)));
+                facts.push(words::dollars(cost));
             }
             if stream.lost > 0 {
-                text.push_str(&format!(", {} lost", words::counted(stream.lost, "line")));
+                facts.push(format!("{} lost", words::counted(stream.lost, "line")));
             }
+            text.push_str(&format!(" ({})", facts.join(", ")));
         }
         _ => text.push_str(&words::doing(stream, at).1),
     }

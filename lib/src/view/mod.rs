@@ -7,7 +7,6 @@ mod row;
 mod screen;
 mod text;
 mod words;
-
 pub use clean::{clean, clean_lines, clip, line, width};
 pub use jiff::tz::TimeZone;
 pub use live::{Look, picture};
@@ -15,3 +14,6 @@ pub use log::{Changes, alive, change, object};
 pub use row::{NAME_COLORS, Row, Style};
 pub use screen::Screen;
 pub use text::Text;
+
+#[cfg(test)]
+mod tests;

@@ -406,7 +406,13 @@ fn send_numbers(socket: BorrowedFd<'_>, numbers: [i64; 4]) -> nix::Result<usize>
 /// The next message; `None` when the other side is gone.
 fn receive_numbers(socket: BorrowedFd<'_>) -> nix::Result<Option<[i64; 4]>> {
     let mut bytes = [0u8; 32];
-    if recv(socket.as_raw_fd(), &mut bytes, MsgFlags::empty())? < bytes.len() {
+    let mut take = || recv(socket.as_raw_fd(), &mut bytes, MsgFlags::empty());
+    let taken = match take() {
+        // The other side closed before it had read all that we sent. That is told once, ahead of what it sent itself.
+        Err(Errno::ECONNRESET) => take()?,
+        taken => taken?,
+    };
+    if taken < bytes.len() {
         return Ok(None);
     }
     let mut numbers = [0i64; 4];
@@ -414,4 +420,20 @@ fn receive_numbers(socket: BorrowedFd<'_>) -> nix::Result<Option<[i64; 4]>> {
         *number = i64::from_ne_bytes(*bytes);
     }
     Ok(Some(numbers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_are_heard_though_ours_were_not_read() {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
+        send_numbers(ours.as_fd(), [2, 0, 0, 0]).unwrap();
+        send_numbers(theirs.as_fd(), [1, 7, 0, 0]).unwrap();
+        drop(theirs);
+        assert_eq!(receive_numbers(ours.as_fd()), Ok(Some([1, 7, 0, 0])));
+        assert_eq!(receive_numbers(ours.as_fd()), Ok(None));
+    }
 }
