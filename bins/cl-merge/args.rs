@@ -1,5 +1,9 @@
 use clap::{Parser, ValueEnum};
 use harmony::line::Glob;
+use harmony::manual::{
+    self,
+    Part::{Code, Item, Text},
+};
 use harmony::units;
 use std::ffi::OsString;
 use std::time::Duration;
@@ -20,14 +24,7 @@ use std::time::Duration;
 #[command(
     name = "cl-merge",
     version,
-    after_long_help = "Exit status: 0 when all sources could be read; 1 when one could not, or stdout failed; 2 when \
-        misused; 128+N after signal N. The first INT or TERM lets it pass on what it has read and close the streams, \
-        the second ends it at once. When the reader of its output goes away, it ends in silence with 0.\n\n\
-        Examples:\n  \
-        cl-merge <(cl-spawn main \"$q\") <(cl-spawn context \"$q\") | cl-wait --need main\n  \
-        cl-merge --mkfifo -o text a b        # and elsewhere: claude -p … > a\n  \
-        cl-merge --follow run/ -o text       # look at a run that cl-tee --split writes\n  \
-        cl-merge -o raw --only main run/     # what main wrote, byte for byte"
+    after_long_help = manual::help(MANUAL)
 )]
 pub struct Args {
     /// FIFOs, files, folders, /dev/fd/N from <(…), or '-'; without any, stdin
@@ -98,6 +95,41 @@ pub struct Args {
     #[command(flatten)]
     pub common: harmony::cli::Common,
 }
+
+/// What `--help` and the manual page say beyond the options.
+pub const MANUAL: &manual::Sections = &[
+    (
+        "Exit status",
+        &[
+            Item("0", "All sources could be read; or the reader of the output went away."),
+            Item(
+                "1",
+                "A source could not be read, or stdout failed; the other sources were passed on.",
+            ),
+            Item("2", "cl-merge was misused."),
+            Item("128+N", "After signal N."),
+        ],
+    ),
+    (
+        "Signals",
+        &[Text(
+            "The first INT or TERM lets it pass on what it has read and close the streams, the second ends it at once.",
+        )],
+    ),
+    (
+        "Examples",
+        &[
+            Text("Ask two at once, and end when the one that is needed is there:"),
+            Code("cl-merge <(cl-spawn main \"$q\") <(cl-spawn context \"$q\") | cl-wait --need main"),
+            Text("Make two FIFOs, to be written from elsewhere, as by claude -p ... > a:"),
+            Code("cl-merge --mkfifo -o text a b"),
+            Text("Look at a run that cl-tee --split writes:"),
+            Code("cl-merge --follow -o text run/"),
+            Text("What main wrote, byte for byte:"),
+            Code("cl-merge -o raw --only main run/"),
+        ],
+    ),
+];
 
 /// The order of lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,6 +1,10 @@
 use clap::{Parser, ValueEnum};
 use harmony::agent::Kind;
-use harmony::glob::Glob;
+use harmony::line::Glob;
+use harmony::manual::{
+    self,
+    Part::{Code, Item, Text},
+};
 use harmony::units;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,13 +25,7 @@ use std::time::Duration;
 #[command(
     name = "cl-progress",
     version,
-    after_long_help = "Marks: ● running, ↻ retrying, ‖ waiting for a usage limit to pass, ○ being stopped, ✓ succeeded, ✗ failed, \
-        – cancelled, ? ended nobody knows how, · not begun. Tokens are those read fresh, put into a cache, and written; reading from a \
-        cache is not counted.\n\n\
-        The first Ctrl-C or SIGTERM in the middle of a pipe lets the rest of the stream through, the second ends at once. \
-        When nothing reads stdout any more, cl-progress ends quietly, and whoever writes to it is told by that.\n\n\
-        Exit status: 0; 1 when input or output failed; 2 on misuse; 128+N when signal N ended it.\n\n\
-        Example: cl-merge <(cl-spawn main \"$q\") <(cl-spawn context \"$q\") | cl-progress | cl-wait --need main"
+    after_long_help = manual::help(MANUAL)
 )]
 pub struct Args {
     /// A run folder as cl-tee --split writes it, or a file with a stream; without it stdin is read
@@ -77,13 +75,67 @@ pub struct Args {
 
     /// Show only streams whose name fits; repeatable
     ///
-    /// In GLOB, * stands for any characters (/ too), ? for one, [a-c] for one of a set. All streams still flow.
+    /// In GLOB, * stands for any characters (/ too), ? for one. All streams still flow.
     #[arg(long, value_name = "GLOB")]
     pub only: Vec<Glob>,
 
     #[command(flatten)]
     pub common: harmony::cli::Common,
 }
+
+/// What `--help` and the manual page say beyond the options.
+pub const MANUAL: &manual::Sections = &[
+    (
+        "Marks",
+        &[
+            Item("●", "Running."),
+            Item("↻", "Retrying."),
+            Item("‖", "Waiting for a usage limit to pass."),
+            Item("○", "Being stopped."),
+            Item("✓", "Succeeded."),
+            Item("✗", "Failed."),
+            Item("–", "Cancelled."),
+            Item("?", "Ended, nobody knows how."),
+            Item("·", "Not begun."),
+            Text("Tokens are those read fresh, put into a cache, and written; reading from a cache is not counted."),
+        ],
+    ),
+    (
+        "Exit status",
+        &[
+            Item(
+                "0",
+                "All was shown; or nothing reads stdout any more, of which whoever writes to us hears by that.",
+            ),
+            Item("1", "Input or output failed."),
+            Item("2", "cl-progress was misused."),
+            Item("128+N", "Signal N ended it."),
+        ],
+    ),
+    (
+        "Signals",
+        &[Text(
+            "The first Ctrl-C or SIGTERM in the middle of a pipe lets the rest of the stream through, the second ends at once.",
+        )],
+    ),
+    (
+        "Environment",
+        &[
+            Item("CI", "Set: lines instead of a picture. So it is with TERM=dumb."),
+            Item("COLUMNS", "The width where no terminal tells it."),
+            Item("NO_COLOR", "Set: no colours."),
+        ],
+    ),
+    (
+        "Examples",
+        &[
+            Text("In the midst of a pipe:"),
+            Code("cl-merge <(cl-spawn main \"$q\") <(cl-spawn context \"$q\") | cl-progress | cl-wait --need main"),
+            Text("In another pane, a run that cl-tee --split writes:"),
+            Code("cl-progress run/"),
+        ],
+    ),
+];
 
 /// How to show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,14 +1,17 @@
 //! Lines into the picture of the run.
 
 use harmony::agent::Kind;
-use harmony::line::{Ts, find_header, header};
-use harmony::source::{Id, Intake, Out, Registry, Source};
+use harmony::line::{Name, Ts, find_header, header};
+use harmony::source::{Id, Intake, Out, Registry};
 use harmony::state::{State, Stream};
 use std::collections::HashMap;
 use std::io;
+use std::time::Instant;
 
-/// When more than this has come without a pause, the rest of the flood is only counted.
-const FLOOD: usize = 16 << 20;
+/// So many bytes a second are read as what they say, which takes some hundredths of a core, and so many at once after a
+/// quiet time. What an agent writes beyond that is only counted, so that it can flow as fast as the system moves it.
+const CALM: f64 = (8 << 20) as f64;
+const BURST: f64 = 2.0 * CALM;
 
 /// Told of each stream that a line belonged to, after that line.
 pub type Told<'a> = &'a mut dyn FnMut(usize, &Stream, Ts);
@@ -21,10 +24,10 @@ pub struct Fold {
     /// Who makes lines of the stream of what has no header.
     intakes: HashMap<Id, Intake>,
     registry: Registry,
-    /// Bytes since the last pause.
-    burst: usize,
-    /// Whether a flood may be skimmed.
-    skims: bool,
+    /// Sources amid a line that is too long to be looked at, and whether it has a header.
+    long: HashMap<Id, bool>,
+    /// What may still be read of a flood, in bytes, and since when that is so; `None` reads all.
+    calm: Option<(f64, Instant)>,
 }
 
 impl Fold {
@@ -32,15 +35,19 @@ impl Fold {
     pub fn new(agent: Option<Kind>, skims: bool) -> Self {
         Self {
             state: State::assuming(agent),
-            skims,
+            calm: skims.then(|| (BURST, Instant::now())),
             ..Self::default()
         }
     }
 
+    /// A source appears. `name` is for its lines without header, `shown` what to call it.
+    pub fn joined(&mut self, id: Id, name: Name, shown: String, regular: bool) {
+        self.intakes.insert(id, Intake::new(name, shown, regular, false));
+    }
+
     /// Takes whole lines of a source.
-    pub fn lines(&mut self, id: Id, source: &Source, block: &[u8], told: Told<'_>) {
-        self.burst = self.burst.saturating_add(block.len());
-        let skim = self.skims && self.burst > FLOOD;
+    pub fn lines(&mut self, id: Id, block: &[u8], told: Told<'_>) {
+        let skim = self.floods(block.len());
         let mut at = 0;
         while let Some(feed) = memchr::memchr(b'\n', &block[at..]) {
             let line = &block[at..at + feed];
@@ -48,53 +55,81 @@ impl Fold {
             if is_sound(line) {
                 one(&mut self.state, line, skim, told);
             } else {
-                self.odd(id, source, |intake, all, out| {
-                    intake.lines(&block[at - feed - 1..at], Ts::now(), all, out)
-                }, told);
+                self.odd(
+                    id,
+                    |intake, all, out| intake.lines(&block[at - feed - 1..at], Ts::now(), all, out),
+                    told,
+                );
             }
         }
     }
 
     /// Takes the last bytes of a source, which no line feed followed.
-    pub fn tail(&mut self, id: Id, source: &Source, bytes: &[u8], told: Told<'_>) {
-        self.odd(id, source, |intake, all, out| intake.tail(bytes, Ts::now(), all, out), told);
+    pub fn tail(&mut self, id: Id, bytes: &[u8], told: Told<'_>) {
+        self.odd(id, |intake, all, out| intake.tail(bytes, Ts::now(), all, out), told);
     }
 
     /// Takes a piece of a line that is too long to be looked at.
-    pub fn piece(&mut self, id: Id, source: &Source, (bytes, last, eol): (&[u8], bool, bool), told: Told<'_>) {
-        if header(bytes).is_some() {
-            one(&mut self.state, bytes, true, told);
-        } else if self.intakes.contains_key(&id) || self.state.streams().is_empty() {
+    pub fn piece(&mut self, id: Id, (bytes, last, eol): (&[u8], bool, bool), told: Told<'_>) {
+        let headed = *self.long.entry(id).or_insert_with(|| {
+            let headed = header(bytes).is_some();
+            if headed {
+                one(&mut self.state, bytes, true, told);
+            }
+            headed
+        });
+        if last {
+            self.long.remove(&id);
+        }
+        if !headed {
             let parts = (last, eol);
-            self.odd(id, source, |intake, all, out| intake.piece(bytes, parts, Ts::now(), all, out), told);
+            self.odd(
+                id,
+                |intake, all, out| intake.piece(bytes, parts, Ts::now(), all, out),
+                told,
+            );
         }
     }
 
     /// A source has ended, and so has the stream that was made of its lines without header.
     pub fn left(&mut self, id: Id, told: Told<'_>) {
         if let Some(mut intake) = self.intakes.remove(&id) {
-            let mut out = Folding { state: &mut self.state, told };
+            let mut out = Folding {
+                state: &mut self.state,
+                told,
+            };
             let _ = intake.end(None, Ts::now(), &mut self.registry, &mut out);
         }
     }
 
-    /// All that came has been taken.
-    pub fn pause(&mut self) {
-        self.burst = 0;
+    /// Whether so many bytes are more than is read of a flood.
+    fn floods(&mut self, bytes: usize) -> bool {
+        let Some((left, since)) = &mut self.calm else {
+            return false;
+        };
+        let now = Instant::now();
+        *left = (*left + now.duration_since(*since).as_secs_f64() * CALM).min(BURST);
+        *since = now;
+        let floods = *left <= 0.0;
+        if !floods {
+            *left -= bytes as f64;
+        }
+        floods
     }
 
     fn odd(
         &mut self,
         id: Id,
-        source: &Source,
         take: impl FnOnce(&mut Intake, &mut Registry, &mut Folding<'_>) -> io::Result<()>,
         told: Told<'_>,
     ) {
-        let intake = self
-            .intakes
-            .entry(id)
-            .or_insert_with(|| Intake::new(source.name.clone(), source.shown.clone(), source.regular, false));
-        let mut out = Folding { state: &mut self.state, told };
+        let Some(intake) = self.intakes.get_mut(&id) else {
+            return;
+        };
+        let mut out = Folding {
+            state: &mut self.state,
+            told,
+        };
         // Folding does not fail.
         let _ = take(intake, &mut self.registry, &mut out);
     }

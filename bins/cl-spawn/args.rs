@@ -1,5 +1,9 @@
 use clap::{Parser, ValueEnum};
 use harmony::line::Name;
+use harmony::manual::{
+    self,
+    Part::{Code, Item, Text},
+};
 use harmony::units;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -19,12 +23,7 @@ use std::time::Duration;
     name = "cl-spawn",
     version,
     override_usage = "cl-spawn [OPTIONS] NAME [PROMPT]\n       cl-spawn [OPTIONS] NAME [PROMPT] -- COMMAND [ARG]...",
-    after_long_help = "Exit status: 0 the worker succeeded; its own code when it failed; 1 when its result is incomplete or cut; \
-        124 at a timeout or for want of a sign of life; 125 when cl-spawn itself failed or was misused; 126 or 127 when the \
-        worker could not be started; 128+N when signal N ended it or us, 141 when the reader went away.\n\n\
-        Environment of the worker: CL_STREAM and CLAUDE_STREAM_ID hold NAME, CL_ATTEMPT the number of the attempt; \
-        CLAUDECODE is removed, so that a claude may be started from within a claude. Agents get NO_COLOR=1 and FORCE_COLOR=0.\n\n\
-        Example: cl-spawn main 'Why is the build slow?' | cl-merge -o text"
+    after_long_help = manual::help(MANUAL)
 )]
 pub struct Args {
     /// What the stream is called: letters, digits, '_', '.' and '-', with '/' between levels
@@ -146,6 +145,57 @@ pub struct Args {
     #[command(flatten)]
     pub common: harmony::cli::Common,
 }
+
+/// What `--help` and the manual page say beyond the options.
+pub const MANUAL: &manual::Sections = &[
+    (
+        "Exit status",
+        &[
+            Item("0", "The worker succeeded."),
+            Item("N", "The worker failed with this code of its own."),
+            Item("1", "Its result is an error, incomplete, or cut."),
+            Item("124", "Stopped at the timeout, or for want of a sign of life."),
+            Item("125", "cl-spawn itself failed or was misused."),
+            Item("126, 127", "The worker could not be started: no program, or not found."),
+            Item("128+N", "Signal N ended the worker, or told cl-spawn to stop."),
+            Item("141", "The reader went away."),
+        ],
+    ),
+    (
+        "Signals",
+        &[Text(
+            "INT, TERM, QUIT and HUP stop the worker: claude and codex get SIGINT first, so that they write their result; \
+             then, as for every other worker, SIGTERM, and then SIGKILL, with --kill-after in between. A second signal \
+             skips to SIGKILL. TSTP and CONT pause the worker and every clock.",
+        )],
+    ),
+    (
+        "Environment",
+        &[
+            Text("The worker gets our environment, with these changes:"),
+            Item("CL_STREAM", "NAME."),
+            Item("CL_ATTEMPT", "The number of the attempt, from 1."),
+            Item("CLAUDE_STREAM_ID", "NAME, for hooks that look for it."),
+            Item(
+                "CLAUDECODE",
+                "Removed, so that a claude may be started from within a claude.",
+            ),
+            Item("NO_COLOR", "1, for agents; and FORCE_COLOR is 0."),
+            Text(
+                "cl-spawn itself heeds TMPDIR, where captured output lies, unlinked, until it is passed on, and NO_COLOR.",
+            ),
+        ],
+    ),
+    (
+        "Examples",
+        &[
+            Text("Ask, and read the answer as it comes:"),
+            Code("cl-spawn main 'Why is the build slow?' | cl-merge -o text"),
+            Text("Any command, with two minutes to end in:"),
+            Code("cl-spawn -t 2m tests -- cargo test"),
+        ],
+    ),
+];
 
 /// How a worker is started and read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,12 +4,14 @@ use crate::OURS;
 use crate::args::{Agent, Args, CaptureHow, StderrWhere, Stdin};
 use harmony::agent::{Ask, Kind, command};
 use harmony::cli::{self, Failure, reason};
+use harmony::sink::Shared;
 use harmony::sys::fds::{What, what};
 use harmony::worker::{self, Capture, Limits, Order, StderrTo};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,13 +29,9 @@ pub fn run(args: Args) -> Result<u8, Failure> {
     }
     let order = order(args, worker, env)?;
     let name = order.argv.first().cloned().unwrap_or_default();
-    let ended = worker::run(order).map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure {
-            message: "stdout: nobody reads it".to_owned(),
-            code: 141,
-        },
-        _ => ours(format!("cannot run {}: {}", name.display(), reason(&error))),
-    })?;
+    let sink = stdout()?;
+    let ended =
+        worker::run(order, sink).map_err(|error| ours(format!("cannot run {}: {}", name.display(), reason(&error))))?;
     if let Some(error) = &ended.sink {
         cli::complain("cl-spawn", &format!("stdout: {}", reason(error)));
     }
@@ -41,6 +39,17 @@ pub fn run(args: Args) -> Result<u8, Failure> {
         cli::complain("cl-spawn", &ended.exit.because);
     }
     Ok(ended.code)
+}
+
+fn stdout() -> Result<Shared, Failure> {
+    Shared::stdout().map_err(|error| Failure {
+        message: format!("stdout: {}", reason(&error)),
+        code: if error.kind() == io::ErrorKind::BrokenPipe {
+            141
+        } else {
+            OURS
+        },
+    })
 }
 
 fn ours(message: impl Into<String>) -> Failure {
@@ -158,14 +167,6 @@ fn environment(args: &Args, worker: &Worker) -> Vec<(OsString, Option<OsString>)
 }
 
 fn order(args: Args, worker: Worker, env: Vec<(OsString, Option<OsString>)>) -> Result<Order, Failure> {
-    if let Some(cwd) = &args.cwd
-        && !cwd.is_dir()
-    {
-        return Err(Failure {
-            message: format!("-C {}: no such directory", cwd.display()),
-            code: 127,
-        });
-    }
     let (stdin, prompt) = stdin(&args, &worker)?;
     let never = |limit: Duration| (!limit.is_zero()).then_some(limit);
     let agent_limits = (
@@ -219,10 +220,7 @@ fn stdin(args: &Args, worker: &Worker) -> Result<(Option<OwnedFd>, Option<String
         (Some(Stdin::Pty), None) => Ok((None, None)),
         (Some(Stdin::Inherit), None) => Ok((Some(our_stdin()?), None)),
         (Some(Stdin::File(file)), None) => Ok((Some(open(file)?), None)),
-        (None, Some(prompt)) => {
-            use std::os::unix::ffi::OsStrExt;
-            Ok((Some(in_memory(prompt.as_bytes())?), told(prompt.as_bytes())))
-        }
+        (None, Some(prompt)) => Ok((Some(in_memory(prompt.as_bytes())?), told(prompt.as_bytes()))),
         (None, None) if !args.command.is_empty() || matches!(args.agent, Some(Agent::Replay(_))) => {
             let inherit = matches!(what(io::stdin()), Ok(What::Pipe | What::File | What::Socket));
             Ok((
@@ -242,6 +240,9 @@ fn stdin(args: &Args, worker: &Worker) -> Result<(Option<OwnedFd>, Option<String
             io::stdin()
                 .read_to_end(&mut prompt)
                 .map_err(|error| ours(format!("stdin: {}", reason(&error))))?;
+            if prompt.trim_ascii().is_empty() {
+                return Err(ours("no prompt: stdin is empty; give it as PROMPT, or on stdin"));
+            }
             Ok((Some(in_memory(&prompt)?), told(&prompt)))
         }
     }
@@ -277,33 +278,41 @@ fn in_memory(bytes: &[u8]) -> Result<OwnedFd, Failure> {
 
 /// `--dry-run`: one line that a shell would take.
 fn print(args: &Args, worker: &Worker, env: &[(OsString, Option<OsString>)]) -> Result<u8, Failure> {
-    let mut words: Vec<String> = vec!["env".to_owned()];
+    let mut words: Vec<Vec<u8>> = vec![b"env".to_vec()];
     if let Some(cwd) = &args.cwd {
-        words.extend(["-C".to_owned(), quoted(cwd.as_os_str())]);
+        words.extend([b"-C".to_vec(), quoted(cwd.as_os_str())]);
     }
     for (name, value) in env {
         match value {
-            Some(value) => words.push(format!("{}={}", name.display(), quoted(value))),
-            None => words.extend(["-u".to_owned(), name.display().to_string()]),
+            Some(value) => words.push([quoted(name), quoted(value)].join(&b'=')),
+            None => words.extend([b"-u".to_vec(), quoted(name)]),
         }
     }
     words.extend(worker.argv.iter().map(|word| quoted(word)));
-    let line = words.join(" ") + "\n";
-    io::stdout()
-        .write_all(line.as_bytes())
-        .map_err(|error| Failure::io("stdout", &error))?;
+    let mut line = words.join(&b' ');
+    line.push(b'\n');
+    let mut out = stdout()?;
+    out.write(&line)
+        .map_err(|error| ours(format!("stdout: {}", reason(&error))))?;
     Ok(0)
 }
 
-/// A word as a shell reads it back.
-fn quoted(word: &OsStr) -> String {
-    let text = word.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@%+".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.into_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
+/// A word as a shell reads it back, whatever its bytes.
+fn quoted(word: &OsStr) -> Vec<u8> {
+    let bytes = word.as_bytes();
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"_-./=:,@%+".contains(b);
+    if !bytes.is_empty() && bytes.iter().all(plain) {
+        return bytes.to_vec();
     }
+    let mut quoted = vec![b'\''];
+    for &byte in bytes {
+        match byte {
+            b'\'' => quoted.extend(br"'\''"),
+            byte => quoted.push(byte),
+        }
+    }
+    quoted.push(b'\'');
+    quoted
 }
 
 #[cfg(test)]
@@ -313,7 +322,7 @@ mod tests {
     #[test]
     fn words_for_a_shell() {
         for (word, expected) in [("a-b=c", "a-b=c"), ("", "''"), ("it's", r"'it'\''s'"), ("a b", "'a b'")] {
-            assert_eq!(quoted(OsStr::new(word)), expected);
+            assert_eq!(quoted(OsStr::new(word)), expected.as_bytes());
         }
     }
 }

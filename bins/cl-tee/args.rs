@@ -1,4 +1,8 @@
 use clap::{Parser, ValueEnum};
+use harmony::manual::{
+    self,
+    Part::{Code, Item, Text},
+};
 use harmony::sink::{Policy, Rotation};
 use harmony::units;
 use std::path::PathBuf;
@@ -20,12 +24,7 @@ use std::path::PathBuf;
 #[command(
     name = "cl-tee",
     version,
-    after_long_help = "Signals: at the first HUP, INT or TERM cl-tee takes what its writers still have to say, until they end but for at \
-        most 5 seconds (not at all from a terminal), then ends as soon as no sink has taken anything for a second. At the second it ends \
-        at once. Either way it exits with 128+N.\n\n\
-        Exit status: 0; 1 when the input or a sink failed, a sink was given up, or lines were left out because the disk was \
-        full (all are told on stderr, and the other sinks got everything); 2 on misuse; 128+N after signal N.\n\n\
-        Example: cl-spawn main 'Why is the build slow?' | cl-tee run.ndjson >(cl-progress) | cl-wait"
+    after_long_help = manual::help(MANUAL)
 )]
 pub struct Args {
     #[command(flatten)]
@@ -109,6 +108,47 @@ pub struct Args {
     #[arg(long)]
     pub sync: bool,
 }
+
+/// What `--help` and the manual page say beyond the options.
+pub const MANUAL: &manual::Sections = &[
+    (
+        "Exit status",
+        &[
+            Item("0", "Every sink got everything; or stdout's reader went away."),
+            Item(
+                "1",
+                "The input or a sink failed, a sink was given up, or lines were left out because the disk was full. All are \
+                 told on stderr, and the other sinks got everything.",
+            ),
+            Item("2", "cl-tee was misused."),
+            Item("128+N", "After signal N."),
+        ],
+    ),
+    (
+        "Signals",
+        &[Text(
+            "At the first HUP, INT or TERM cl-tee takes what its writers still have to say, until they end but for at most 5 \
+             seconds (not at all from a terminal), then ends as soon as no sink has taken anything for a second. At the \
+             second it ends at once.",
+        )],
+    ),
+    (
+        "Environment",
+        &[Item(
+            "TMPDIR",
+            "Where the files without a name lie that hold what a slow reader has still to get.",
+        )],
+    ),
+    (
+        "Examples",
+        &[
+            Text("Keep a run, look at it, and wait for it:"),
+            Code("cl-spawn main 'Why is the build slow?' | cl-tee run.ndjson >(cl-progress) | cl-wait"),
+            Text("A file for each stream:"),
+            Code("cl-merge a b | cl-tee --split run/ > /dev/null"),
+        ],
+    ),
+];
 
 /// What to do when a sink fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,5 +1,9 @@
 use clap::{Parser, ValueEnum};
 use harmony::line::Name;
+use harmony::manual::{
+    self,
+    Part::{Code, Item, Text},
+};
 use harmony::units;
 use std::ffi::OsString;
 use std::time::Duration;
@@ -8,26 +12,23 @@ use std::time::Duration;
 ///
 /// Reads a cl stream (see cl-stream(5)) from stdin, or follows TARGETs, and ends as soon as its verdict is in: enough
 /// is there, or enough can no longer come. Its stdin closes then, so that everything before it in the pipeline is
-/// stopped. What came until then goes to stdout: the `final` event, with the end of each stream and the answers.
+/// stopped. What came until then goes to stdout: the final event, with the end of each stream and the answers.
 ///
 /// Without an option that says otherwise, every stream has to end well. On stdin that is known when the stream is
 /// over, for another may always appear; name the streams with --expect to know it sooner. In a run folder those seen
 /// count as all there are, so give --expect there while the run may still be starting. A stream that runs inside
-/// another (`outer/inner`) counts only where it is named.
+/// another (outer/inner) counts only where it is named.
 #[derive(Debug, Parser)]
 #[command(
     name = "cl-wait",
     version,
-    after_long_help = "Exit status: 0 the verdict is met; 1 it can no longer be met; 124 time is up; 125 cl-wait itself \
-        failed or was misused; 127 there is no such TARGET; 128+N when signal N ended the wait, 141 when the reader went \
-        away. With --exit-code-from that stream's own.\n\n\
-        Example: cl-merge <(cl-spawn main \"$q\") <(cl-spawn context \"$q\") | cl-wait --need main --any 1 -o text"
+    after_long_help = manual::help(MANUAL)
 )]
 pub struct Args {
-    /// A run folder as `cl-tee --split` writes it, a file with a stream, or the number of a process
+    /// A run folder as cl-tee --split writes it, a file with a stream, or the number of a process
     ///
     /// Folders and files are followed as they grow. How a process ended that is not our child nobody tells us: its
-    /// outcome is `unknown`, which counts only with --trust.
+    /// outcome is unknown, which counts only with --trust.
     #[arg(value_name = "TARGET")]
     pub targets: Vec<OsString>,
 
@@ -54,7 +55,7 @@ pub struct Args {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub expect: Vec<Name>,
 
-    /// An end that nobody saw (`unknown`) counts as well
+    /// An end that nobody saw (unknown) counts as well
     #[arg(long)]
     pub trust: bool,
 
@@ -66,7 +67,7 @@ pub struct Args {
     #[arg(short, long, value_name = "DURATION", value_parser = units::duration, default_value = "0")]
     pub timeout: Duration,
 
-    /// Say what is there so far, in a `partial` event, at most this often and when something is new
+    /// Say what is there so far, in a partial event, at most this often and when something is new
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     pub partial: Option<Duration>,
 
@@ -74,7 +75,7 @@ pub struct Args {
     #[arg(long)]
     pub pass: bool,
 
-    /// What to write at the end: json (the `final` event), text (the answers, needed ones first) or none
+    /// What to write at the end: json (the final event), text (the answers, needed ones first) or none
     #[arg(
         short,
         long,
@@ -92,6 +93,36 @@ pub struct Args {
     #[command(flatten)]
     pub common: harmony::cli::Common,
 }
+
+/// What `--help` and the manual page say beyond the options.
+pub const MANUAL: &manual::Sections = &[
+    (
+        "Exit status",
+        &[
+            Item("0", "The verdict is met."),
+            Item("1", "It can no longer be met."),
+            Item("124", "Time is up."),
+            Item("125", "cl-wait itself failed or was misused."),
+            Item("127", "There is no such TARGET."),
+            Item("128+N", "Signal N ended the wait."),
+            Item("141", "The reader of the output went away."),
+            Text("With --exit-code-from, that stream's own where the verdict is in."),
+        ],
+    ),
+    (
+        "Examples",
+        &[
+            Text("The main answer, and one of the others if it comes soon:"),
+            Code(
+                "cl-merge <(cl-spawn main \"$q\") <(cl-spawn context \"$q\") |\n  cl-wait --need main --any 1 --grace 15s -o text",
+            ),
+            Text("Whichever answers first, within a minute; the others are stopped:"),
+            Code("cl-merge <(cl-spawn a \"$q\") <(cl-spawn b --agent codex \"$q\") |\n  cl-wait --first -t 1m -o text"),
+            Text("A run that another shell keeps in a folder:"),
+            Code("cl-wait --expect main,context run/"),
+        ],
+    ),
+];
 
 /// What is written at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

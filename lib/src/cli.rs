@@ -149,7 +149,12 @@ impl Failure {
 /// An I/O error in the system's words, without Rust's `(os error 2)`.
 pub fn reason(error: &std::io::Error) -> String {
     match error.raw_os_error() {
-        Some(code) => nix::errno::Errno::from_raw(code).desc().to_owned(),
+        Some(code) => {
+            let text = error.to_string();
+            text.strip_suffix(&format!(" (os error {code})"))
+                .unwrap_or(&text)
+                .to_owned()
+        }
         None => error.to_string(),
     }
 }

@@ -5,8 +5,8 @@
 pub mod agent;
 pub mod cli;
 pub mod frame;
-pub mod glob;
 pub mod line;
+pub mod manual;
 pub mod outcome;
 pub mod policy;
 pub mod sink;

@@ -125,7 +125,7 @@ fn decide(evidence: &Evidence<'_>) -> (Outcome, String) {
             return (Outcome::Error, said());
         }
         if !whole {
-            return (Outcome::Truncated, format!("the last line is torn, {}", ended(end)));
+            return (Outcome::Truncated, format!("the output is cut, {}", ended(end)));
         }
         if lingered {
             return (
@@ -154,7 +154,7 @@ fn decide(evidence: &Evidence<'_>) -> (Outcome, String) {
     }
     match end {
         End::Unseen => (Outcome::Unknown, "nobody saw an exit code".to_owned()),
-        End::Exited(0) if agent && !whole => (Outcome::Truncated, "the last line is torn, exit 0".to_owned()),
+        End::Exited(0) if agent && !whole => (Outcome::Truncated, "the output is cut, exit 0".to_owned()),
         End::Exited(0) if agent => (Outcome::Incomplete, "no result, exit 0".to_owned()),
         End::Exited(0) => (Outcome::Success, ended(end)),
         _ => (Outcome::Failed, ended(end)),
@@ -208,7 +208,9 @@ pub fn exit_code(outcome: Outcome, end: End, stop: Option<Stop>) -> u8 {
             _ => 130,
         },
         Outcome::Unstartable => match end {
-            End::Unstartable(errno) if errno == nix::errno::Errno::ENOENT as i32 => 127,
+            End::Unstartable(libc::ENOENT) => 127,
+            // It was not for the command that it could not be started.
+            End::Unstartable(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => 125,
             _ => 126,
         },
     }
@@ -249,6 +251,7 @@ mod tests {
             (End::Signalled(9), Outcome::Killed, 137),
             (End::Unstartable(2), Outcome::Unstartable, 127),
             (End::Unstartable(13), Outcome::Unstartable, 126),
+            (End::Unstartable(11), Outcome::Unstartable, 125),
             (End::Unseen, Outcome::Unknown, 1),
         ] {
             let judged = judge(&evidence(end, &none));

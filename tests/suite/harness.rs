@@ -15,6 +15,11 @@ pub fn tool(name: &str) -> PathBuf {
     bin_dir().join(name)
 }
 
+/// The project's own folder.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 /// The folder of the built tools.
 pub fn bin_dir() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_cl-spawn"))

@@ -88,6 +88,15 @@ impl Waiting {
         nix::sys::signal::kill(pid, signal).expect("it runs");
     }
 
+    /// Whether it holds a descriptor of that process.
+    fn holds(&self, pid: &str) -> bool {
+        let folder = std::fs::read_dir(format!("/proc/{}/fdinfo", self.child.id())).expect("it runs");
+        let line = format!("Pid:\t{pid}\n");
+        folder
+            .flatten()
+            .any(|entry| std::fs::read_to_string(entry.path()).is_ok_and(|info| info.contains(&line)))
+    }
+
     /// The next line on its stdout.
     fn next_line(&mut self) -> Value {
         let out = self.child.stdout.as_mut().expect("piped");
@@ -406,6 +415,10 @@ fn a_process_of_another_parent() {
     let pid = sleeper.id().to_string();
     Waiting::new(&[&pid, "-t", "50ms"]).done().exits(124);
     let (trusting, strict) = (Waiting::new(&["--trust", &pid]), Waiting::new(&[&pid]));
+    for waiting in [&trusting, &strict] {
+        // Once the number is free, it would be no such process.
+        until("the process as a descriptor", || waiting.holds(&pid).then_some(()));
+    }
     sleeper.kill().expect("it runs");
     sleeper.wait().expect("ends");
     let done = trusting.done().ok();

@@ -128,6 +128,8 @@ struct Stream<'a> {
     delta: Part<'a>,
     #[serde(borrow)]
     usage: Part<'a>,
+    #[serde(borrow)]
+    message: Part<'a>,
 }
 
 #[derive(Default, Deserialize)]
@@ -352,6 +354,12 @@ fn stream_event(line: &Line<'_>, facts: &mut Vec<Fact>) {
                 }
                 Some("thinking_delta") => facts.push(Fact::Thinking),
                 _ => {}
+            }
+        }
+        Some("message_start") => {
+            let message: Message<'_> = part(event.message).unwrap_or_default();
+            if let (Some(message), Some(usage)) = (message.id.owned(), usage(message.usage)) {
+                facts.push(Fact::Usage { message, usage });
             }
         }
         Some("message_delta") => {

@@ -73,6 +73,7 @@ pub fn command(ask: &Ask) -> Result<Launch, String> {
                 push("tools", &names(tools));
                 push("allowedTools", tools);
             }
+            // A few that only help with other tools stay whatever is listed, so there is no way to say "none".
             Kind::Qwen if !tools.trim().is_empty() => {
                 push("core-tools", tools);
                 push("allowed-tools", tools);
@@ -86,6 +87,11 @@ pub fn command(ask: &Ask) -> Result<Launch, String> {
     if let Some(system) = &ask.system {
         match ask.agent {
             Kind::Claude | Kind::Qwen => push("append-system-prompt", system),
+            // A JSON string is a TOML string.
+            Kind::Codex => push(
+                "config",
+                &format!("developer_instructions={}", serde_json::json!(system)),
+            ),
             _ => return no_word("--system", "; put it into the prompt"),
         }
     }
@@ -190,6 +196,18 @@ mod tests {
     }
 
     #[test]
+    fn a_system_prompt_for_codex_is_a_toml_string() {
+        let ask = Ask {
+            system: Some("say \"hi\"\n".into()),
+            ..Ask::new(Kind::Codex)
+        };
+        assert_eq!(
+            argv(&ask),
+            r#"codex exec --json --color never --config=developer_instructions="say \"hi\"\n" -"#
+        );
+    }
+
+    #[test]
     fn no_option_is_ignored_in_silence() {
         let tools = |agent| Ask {
             tools: Some("Read".into()),
@@ -207,7 +225,6 @@ mod tests {
             tools(Kind::Codex),
             tools(Kind::Gemini),
             tools(Kind::Opencode),
-            system(Kind::Codex),
             system(Kind::Gemini),
             system(Kind::Opencode),
             partial(Kind::Codex),
@@ -217,8 +234,8 @@ mod tests {
             assert!(command(&ask).is_err(), "{ask:?}");
         }
         assert_eq!(
-            command(&system(Kind::Codex)).unwrap_err(),
-            "--system: codex has no word for it; put it into the prompt"
+            command(&system(Kind::Gemini)).unwrap_err(),
+            "--system: gemini has no word for it; put it into the prompt"
         );
     }
 }

@@ -2,6 +2,8 @@
 
 use super::json;
 use super::name::is_name;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 /// What every line begins with. These bytes cannot stand unescaped inside a JSON string.
@@ -159,8 +161,10 @@ pub fn body<'a>(line: &'a [u8], header: &Header<'_>) -> (&'static [u8], &'a [u8]
 
 /// The offset, beyond the first byte, at which a header begins inside a line: where a whole line was glued to half a one.
 pub fn find_header(line: &[u8]) -> Option<usize> {
+    static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(PREFIX));
     let inside = line.get(1..)?;
-    memchr::memmem::find_iter(inside, PREFIX)
+    FINDER
+        .find_iter(inside)
         .map(|at| at + 1)
         .find(|&at| header(&line[at..]).is_some())
 }

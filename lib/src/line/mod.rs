@@ -11,6 +11,7 @@ mod name;
 mod seq;
 mod stamp;
 mod unwrap;
+mod whole;
 
 pub use event::{Bytes, Event, Exit, Outcome, Start, Usage, Verdict};
 pub use glob::Glob;
@@ -20,3 +21,4 @@ pub use name::{MAX_NAME, Name, NameError};
 pub use seq::{Hole, Sequence};
 pub use stamp::{Stamper, stamp_as};
 pub use unwrap::unwrap;
+pub use whole::looks_whole;

@@ -105,7 +105,10 @@ mod tests {
         format!("{{\"cl\":{{\"stream\":\"{stream}\",\"seq\":{seq},\"ts\":1.0}},\"x\":1}}\n").into_bytes()
     }
 
-    fn told(gaps: &mut Gaps) -> Vec<(String, u64, Option<(u64, u64, u64)>)> {
+    /// A stream, a number, and the range of a gap.
+    type Told = (String, u64, Option<(u64, u64, u64)>);
+
+    fn told(gaps: &mut Gaps) -> Vec<Told> {
         let text = gaps.tell();
         text.split_inclusive(|&b| b == b'\n')
             .map(|line| {

@@ -5,6 +5,7 @@
 //! pipe, keeps all of them apart.
 
 use crate::sys::fds::{What, reopen, what};
+use crate::sys::startup::was_closed;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
@@ -25,6 +26,9 @@ impl Shared {
     /// # Errors
     /// `BrokenPipe` when it is a FIFO whose reader is gone already; otherwise when stdout is not open.
     pub fn stdout() -> io::Result<Self> {
+        if was_closed(1) {
+            return Err(nix::errno::Errno::EBADF.into());
+        }
         Self::over(io::stdout().as_fd())
     }
 

@@ -5,7 +5,7 @@
 
 use super::stamped::Stamped;
 use crate::line::{
-    Bytes, Event, Header, Hole, Name, PREFIX, Sequence, Stamper, Ts, find_header, header, object, subtype,
+    Bytes, Event, Header, Hole, Name, PREFIX, Sequence, Stamper, Ts, find_header, header, looks_whole, object, subtype,
 };
 use std::collections::HashMap;
 use std::io;
@@ -151,7 +151,7 @@ impl Intake {
             let line = &block[at..at + feed];
             let next = at + feed + 1;
             let passes = match header(line) {
-                Some(head) if object(line).is_some() => {
+                Some(head) if looks_whole(line) => {
                     let (wanted, hole) = self.headed(line, &head, all, out);
                     if let Some(hole) = hole.filter(|_| wanted) {
                         pass(&block[run..at], all, out)?;

@@ -129,6 +129,7 @@ pub struct Sources {
     events: Vec<EpollEvent>,
     open: usize,
     held: bool,
+    spares_fifos: bool,
     quiet: bool,
     taken: HashSet<Name>,
     /// What each path that is followed is: a source, or a folder with the name before those of its entries.
@@ -161,6 +162,7 @@ impl Sources {
             events: vec![EpollEvent::empty(); 256],
             open: 0,
             held: false,
+            spares_fifos: false,
             quiet: false,
             taken: HashSet::new(),
             paths: HashMap::new(),
@@ -219,6 +221,11 @@ impl Sources {
     /// Goes on waiting for foreign descriptors when no source is left: [`Step::Ended`] is told no more.
     pub fn hold(&mut self) {
         self.held = true;
+    }
+
+    /// Leaves the FIFOs in folders to their readers: whoever only looks must not take a line from anybody.
+    pub fn spare_fifos(&mut self) {
+        self.spares_fifos = true;
     }
 
     /// A source.
@@ -453,6 +460,7 @@ impl Sources {
         let name = folder::nested(outer, &place::stem(path));
         match kind {
             Entry::Folder if !self.folders.contains_key(path) => self.add_folder(path, Some(name)),
+            Entry::Source if self.spares_fifos && !path.is_file() => {}
             Entry::Source if !self.paths.contains_key(path) => {
                 let name = place::free(name, |name| self.taken.contains(name));
                 self.taken.insert(name.clone());

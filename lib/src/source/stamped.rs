@@ -40,7 +40,8 @@ impl Stamped {
         let start = Start {
             v: 1,
             attempt: 1,
-            agent: stamped.kind.unwrap_or(Kind::Plain).as_str().to_owned(),
+            // As cl-spawn says it before it knows.
+            agent: stamped.kind.map_or("auto", Kind::as_str).to_owned(),
             ..Start::default()
         };
         stamped.stamper.event(&Event::Start(Box::new(start)), now, made);

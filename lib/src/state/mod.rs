@@ -20,6 +20,7 @@ pub use stream::{Activity, End, Limit, MESSAGE_BYTES, MESSAGES, Message, Phase, 
 pub struct State {
     streams: Vec<Stream>,
     index: HashMap<String, usize>,
+    last: usize,
     facts: Vec<crate::agent::Fact>,
     /// What a stream is read as that does not say what wrote it.
     assume: Option<Kind>,
@@ -76,10 +77,10 @@ impl State {
     /// that cannot be read as fast as it comes. What its `exit` tells is not affected.
     pub fn skim(&mut self, line: &[u8]) -> Option<usize> {
         let head = header(line)?;
-        if own_event(line, &head) || is_result(line) {
-            return self.line(line);
-        }
         self.latest = self.latest.max(head.ts);
+        if own_event(line, &head) || is_result(&line[head.end..]) {
+            return fold::line(self, line, &head);
+        }
         Some(fold::count(self, line, &head))
     }
 
@@ -135,7 +136,12 @@ impl State {
 
     /// The place of the stream of that name, which appears with this if it has not yet.
     fn at(&mut self, name: &str, ts: Ts) -> usize {
+        // Mostly that of the line before.
+        if self.streams.get(self.last).is_some_and(|stream| stream.name == name) {
+            return self.last;
+        }
         if let Some(&at) = self.index.get(name) {
+            self.last = at;
             return at;
         }
         let mut stream = Stream::new(name, ts);

@@ -28,7 +28,10 @@ impl Progress {
     pub fn read(line: &str) -> Option<Self> {
         // A progress line is rewritten in place: what stands last counts.
         let line = line.trim_end().rsplit('\r').next().unwrap_or_default();
-        if line.len() > 400 || memchr::memchr3(b'%', b'/', b':', line.as_bytes()).is_none() {
+        let bytes = line.as_bytes();
+        let marked =
+            || memchr::memchr2(b'%', b'/', bytes).is_some() || memchr::memmem::find(bytes, b"rogress").is_some();
+        if line.len() > 400 || !marked() {
             return None;
         }
         let plain = without_escapes(line);
@@ -72,14 +75,14 @@ fn steps(words: &[&str]) -> Option<Progress> {
         "compiling",
     ];
     words.iter().enumerate().find_map(|(at, word)| {
-        let inner = trim(word);
+        let progress = fraction(trim(word))?;
         let framed = word.starts_with(['[', '(']) && word.trim_end_matches(':').ends_with([']', ')']);
-        let asked = at == 0 || {
+        let asked = || {
             let before = words[at - 1];
             let asks = |name: &&str| before.trim_end_matches(':').eq_ignore_ascii_case(name);
             before.ends_with(']') || ASKS.iter().any(asks)
         };
-        (framed || asked).then(|| fraction(inner))?
+        (framed || at == 0 || asked()).then_some(progress)
     })
 }
 

@@ -317,16 +317,21 @@ impl Stream {
             (Some(last), _) => last.voice = Voice::Worker,
             (None, _) => {}
         }
-        if self.messages.len() == MESSAGES {
-            self.messages.pop_front();
-        }
-        self.messages.push_back(message(ts, voice, text));
+        // The oldest one's memory serves again: a log has a message a line.
+        let oldest = if self.messages.len() == MESSAGES {
+            self.messages.pop_front()
+        } else {
+            None
+        };
+        let mut kept = oldest.map_or_else(String::new, |message| message.text);
+        kept.clear();
+        kept.push_str(tail(text));
+        self.messages.push_back(Message { ts, voice, text: kept });
     }
 }
 
 fn message(ts: Ts, voice: Voice, text: &str) -> Message {
-    let mut text = tail(text).to_owned();
-    text.shrink_to_fit();
+    let text = tail(text).to_owned();
     Message { ts, voice, text }
 }
 

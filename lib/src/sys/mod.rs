@@ -1,5 +1,6 @@
 //! The Linux corner: what no library wraps, and every `unsafe` there is.
 
+pub mod bits;
 pub mod fds;
 pub mod pidfd;
 pub mod process;

@@ -1,6 +1,8 @@
 //! Processes: forking, being told of a parent's death, adopting orphans.
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{ForkResult, Pid};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -58,23 +60,19 @@ pub fn close_all_but(keep: &[BorrowedFd<'_>]) {
     }
 }
 
-/// Prepares what happens in the worker between fork and exec: a group of its own, default signals, its niceness, and
+/// Prepares what happens in the worker between fork and exec: a group of its own, signals that end it, its niceness, and
 /// death by SIGKILL if its parent dies.
 pub fn prepare(command: &mut Command, nice: i32) {
     command.process_group(0);
     let parent = nix::unistd::getpid();
     let before_exec = move || {
         // A background job of a shell script is born with INT and QUIT ignored; the stop ladder needs them.
-        for signal in [libc::SIGINT, libc::SIGQUIT] {
-            // SAFETY: setting a default disposition runs no code of ours.
-            if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
-                return Err(io::Error::last_os_error());
-            }
+        for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+            default_action(signal)?;
         }
-        // SAFETY: prctl with this option takes one integer and touches no memory.
-        Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
-        if nix::unistd::getppid() != parent {
-            // The parent died before it was watched.
+        // The warden blocks all signals, and a blocked signal stays blocked in a new program.
+        nix::sys::signal::SigSet::empty().thread_set_mask()?;
+        if !on_parent_death(libc::SIGKILL, parent) {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
         if nice != 0 {
@@ -115,6 +113,65 @@ pub fn children_usage() -> (f64, u64) {
         }
         Err(_) => (0.0, 0),
     }
+}
+
+/// Has a signal do what it does by default, whatever we inherited.
+///
+/// # Errors
+/// When there is no such signal.
+pub fn default_action(signal: i32) -> io::Result<()> {
+    // SAFETY: setting a default disposition runs no code of ours.
+    if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Has this signal sent to us when our parent, which is `parent`, dies. Whether it still lived then.
+pub fn on_parent_death(signal: i32, parent: Pid) -> bool {
+    // SAFETY: prctl with this option takes one integer and touches no memory.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) };
+    nix::unistd::getppid() == parent
+}
+
+/// What a look at our children gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// This child exited with this code.
+    Exited(Pid, i32),
+    /// This child was ended by this signal, which may be one of the real-time signals that have no name.
+    Signalled(Pid, i32),
+    /// There are children, and none has ended.
+    Living,
+    /// There are no children.
+    Nobody,
+}
+
+/// Reaps one child that has ended, if there is one.
+pub fn reap() -> Waited {
+    loop {
+        let mut status = 0;
+        // SAFETY: waitpid writes one integer, which lives until it returns.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        return match pid {
+            0 => Waited::Living,
+            -1 if Errno::last() == Errno::EINTR => continue,
+            -1 => Waited::Nobody,
+            _ if libc::WIFEXITED(status) => Waited::Exited(Pid::from_raw(pid), libc::WEXITSTATUS(status)),
+            _ if libc::WIFSIGNALED(status) => Waited::Signalled(Pid::from_raw(pid), libc::WTERMSIG(status)),
+            _ => continue,
+        };
+    }
+}
+
+/// Ends this process by a signal, as one that never heard of it would; returns when the signal ends nobody by default.
+pub fn die_by(signal: Signal) {
+    // A signal that leaves a core would leave ours.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    // SAFETY: setting a default disposition runs no code of ours. KILL and STOP cannot be set, and need not.
+    unsafe { libc::signal(signal as i32, libc::SIG_DFL) };
+    let _ = SigSet::from(signal).thread_unblock();
+    let _ = nix::sys::signal::raise(signal);
 }
 
 /// Whether a signal is ignored, as it is under `nohup`.

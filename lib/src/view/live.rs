@@ -5,8 +5,7 @@
 use super::clean::{clean_lines, width};
 use super::row::{NAME_COLORS, Row, Style};
 use super::words;
-use crate::glob::Glob;
-use crate::line::{Outcome, Ts};
+use crate::line::{Glob, Outcome, Ts};
 use crate::state::{Activity, State, Stream, Voice};
 use crate::sys::terminal::Size;
 
@@ -154,7 +153,7 @@ struct Table {
     columns: Vec<Column>,
 }
 
-/// What the last column, what a stream does, should at least have.
+/// What the last column, what a stream does, should have before others get room.
 const DOING: usize = 24;
 const BAR: usize = 8;
 
@@ -174,20 +173,23 @@ impl Table {
         };
         let some = |text: Option<String>| text.unwrap_or_default();
         let mut table = vec![
-            cells(false, 5, &|stream| (Style::Dim, stream.kind.as_str().to_owned())),
+            cells(false, 6, &|stream| (Style::Dim, stream.kind.as_str().to_owned())),
             cells(true, 1, &|stream| (Style::Plain, words::time(stream, now))),
-            cells(true, 3, &|stream| (Style::Plain, words::counted(stream.lines, "line"))),
-            cells(true, 4, &|stream| {
+            cells(true, 4, &|stream| (Style::Plain, words::counted(stream.lines, "line"))),
+            cells(true, 5, &|stream| {
                 let tokens = words::tokens(stream.usage());
                 (
                     Style::Plain,
                     some((tokens > 0).then(|| format!("{} tok", words::count(tokens)))),
                 )
             }),
-            cells(true, 4, &|stream| {
-                (Style::Plain, some(stream.cost().map(words::dollars)))
+            cells(true, 5, &|stream| {
+                (
+                    Style::Plain,
+                    some(stream.cost().filter(|cost| *cost > 0.0).map(words::dollars)),
+                )
             }),
-            cells(false, 2, &|stream| {
+            cells(false, 3, &|stream| {
                 let open = stream.progress.filter(|_| stream.outcome().is_none());
                 (Style::Busy, some(open.map(|progress| words::bar(progress, BAR))))
             }),
@@ -197,7 +199,9 @@ impl Table {
             }),
         ];
         table.retain(|column| column.width > 0);
-        let need = |table: &[Column]| 2 + name + table.iter().map(|column| column.width + 2).sum::<usize>() + 2 + DOING;
+        let doing = streams.iter().map(|(_, stream)| width(&words::doing(stream, now).1));
+        let doing = doing.max().unwrap_or(0).min(DOING);
+        let need = |table: &[Column]| 2 + name + table.iter().map(|column| column.width + 2).sum::<usize>() + 2 + doing;
         while need(&table) > columns {
             let Some(worst) = table.iter().map(|column| column.rank).max().filter(|rank| *rank > 1) else {
                 break;
@@ -272,14 +276,17 @@ fn summary(state: &State, streams: &[(usize, &Stream)], now: Ts, columns: usize,
     if tokens > 0 {
         parts.push(format!("{} tok", words::count(tokens)));
     }
-    let costs = streams.iter().filter_map(|stream| stream.cost());
-    if let Some(cost) = costs.reduce(|sum, cost| sum + cost) {
+    let cost: f64 = streams.iter().filter_map(|stream| stream.cost()).sum();
+    if cost > 0.0 {
         parts.push(words::dollars(cost));
     }
     if let Some(verdict) = &state.verdict {
         parts.push(format!("verdict {}", verdict.verdict));
     }
     for part in parts {
+        if width(&part) + 3 > row.left() {
+            break;
+        }
         row.push(Style::Dim, " · ").push(Style::Plain, &part);
     }
     row

@@ -94,21 +94,18 @@ pub fn change(stream: &Stream, at: Ts, zone: &TimeZone) -> String {
         }
         Phase::Ended(_) => {
             text.push_str(&words::doing(stream, at).1);
-            text.push_str(&format!(
-                " after {}, {}",
-                words::time(stream, at),
-                words::counted(stream.lines, "line")
-            ));
+            let mut facts = vec![words::time(stream, at), words::counted(stream.lines, "line")];
             let tokens = words::tokens(stream.usage());
             if tokens > 0 {
-                text.push_str(&format!(", {} tok", words::count(tokens)));
+                facts.push(format!("{} tok", words::count(tokens)));
             }
-            if let Some(cost) = stream.cost() {
-                text.push_str(&format!(", {}", words::dollars(cost)));
+            if let Some(cost) = stream.cost().filter(|cost| *cost > 0.0) {
+                facts.push(words::dollars(cost));
             }
             if stream.lost > 0 {
-                text.push_str(&format!(", {} lost", words::counted(stream.lost, "line")));
+                facts.push(format!("{} lost", words::counted(stream.lost, "line")));
             }
+            text.push_str(&format!(" ({})", facts.join(", ")));
         }
         _ => text.push_str(&words::doing(stream, at).1),
     }
@@ -171,10 +168,6 @@ pub fn object(stream: &Stream, at: Ts) -> Value {
     put("started", json!(stream.started.seconds()));
     put("ended", json!(stream.ended.map(Ts::seconds)));
     put("elapsed", json!(words::elapsed(stream, at).as_secs_f64()));
-    put(
-        "silent",
-        json!(at.since(stream.heard.max(stream.started)).as_secs_f64()),
-    );
     put("lines", json!(stream.lines));
     put("bytes", json!(stream.bytes));
     put("lost", json!(stream.lost));
@@ -183,6 +176,10 @@ pub fn object(stream: &Stream, at: Ts) -> Value {
     put("cost_usd", json!(stream.cost()));
     if stream.outcome().is_none() {
         put("doing", doing(stream));
+        put(
+            "silent",
+            json!(at.since(stream.heard.max(stream.started)).as_secs_f64()),
+        );
     }
     if let Phase::Retrying { until } | Phase::Parked { until } = stream.phase {
         put("until", json!(until.seconds()));

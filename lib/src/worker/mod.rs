@@ -7,13 +7,21 @@
 
 mod capture;
 mod clock;
+mod ending;
+mod followed;
+mod gauge;
+mod order;
 mod pump;
+mod reading;
 mod rules;
+mod signals;
 mod supervise;
 mod tree;
 mod warden;
 
 pub use capture::Capture;
+pub use ending::Ended;
+pub use order::Order;
 pub use pump::StderrTo;
 pub use rules::Limits;
-pub use supervise::{Ended, Order, run};
+pub use supervise::run;

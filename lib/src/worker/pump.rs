@@ -1,23 +1,21 @@
 //! The pump: a thread that takes a worker's bytes through frame and stamp to the sink.
 //!
 //! It alone writes to the sink, so it alone is held up by a slow reader; what the supervisor wants said waits in a
-//! queue meanwhile.
+//! queue meanwhile. It writes the last line, too, once it is told that the worker is gone.
 
-use super::capture::{Taken, Tap};
-use super::clock::Clock;
-use crate::agent::{Account, Fact, Kind, Reader};
+use super::capture::{Taken, Tap, Taps};
+use super::ending::{Closing, Ended, Told};
+use super::followed::Growth;
+use super::gauge::{Gauge, Note};
+use super::reading::Reading;
+use crate::agent::Kind;
 use crate::frame::{Frame, Framer, Part};
 use crate::line::{Event, Stamper, Ts};
 use crate::sink::Shared;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 /// Where a worker's stderr goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,334 +28,265 @@ pub enum StderrTo {
     Drop,
 }
 
-/// What the pump tells the supervisor.
-#[derive(Debug)]
-pub(super) enum Note {
-    /// The worker turned out to be this agent.
-    Agent(Kind),
-    /// A result came and nothing is pending; or work goes on.
-    Settled(bool),
-    /// Nobody can write to the captured output any more.
-    OutputClosed,
-    /// The sink takes no more.
-    SinkFailed(io::Error),
-}
-
-/// What both sides see.
-#[derive(Debug)]
-pub(super) struct Gauge {
-    pub(super) clock: Clock,
-    lines: AtomicU64,
-    bytes: AtomicU64,
-    /// When the last output came, in microseconds of active time.
-    output: AtomicU64,
-    writing: AtomicBool,
-    orders: Mutex<VecDeque<Event>>,
-    drain: AtomicBool,
-    bell: EventFd,
-}
-
-impl Gauge {
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self {
-            clock: Clock::start(),
-            lines: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            output: AtomicU64::new(0),
-            writing: AtomicBool::new(false),
-            orders: Mutex::default(),
-            drain: AtomicBool::new(false),
-            bell: EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
-        })
-    }
-
-    pub(super) fn lines(&self) -> u64 {
-        self.lines.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// When the last output came.
-    pub(super) fn output(&self) -> Duration {
-        Duration::from_micros(self.output.load(Ordering::Relaxed))
-    }
-
-    /// Whether the pump waits for our reader.
-    pub(super) fn held_up(&self) -> bool {
-        self.writing.load(Ordering::Relaxed)
-    }
-
-    /// Has an event written as soon as the sink takes it.
-    pub(super) fn say(&self, event: Event) {
-        self.orders().push_back(event);
-        self.ring();
-    }
-
-    /// Whether something waits to be said.
-    pub(super) fn has_orders(&self) -> bool {
-        !self.orders().is_empty()
-    }
-
-    /// Says that the worker and all its descendants are gone: what there is now is all there will be.
-    pub(super) fn drain(&self) {
-        self.drain.store(true, Ordering::Release);
-        self.ring();
-    }
-
-    fn orders(&self) -> MutexGuard<'_, VecDeque<Event>> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn ring(&self) {
-        // A counter that is full wakes just as well.
-        let _ = self.bell.write(1);
-    }
-}
-
-/// What is left when all is pumped.
-#[derive(Debug)]
-pub(super) struct Pumped {
-    pub(super) stamper: Stamper,
-    pub(super) sink: Option<Shared>,
-    pub(super) account: Account,
-    pub(super) kind: Kind,
-    pub(super) whole: bool,
-    pub(super) stderr: String,
-}
-
-/// The pump's parts.
-pub(super) struct Pump<'a, N> {
-    pub(super) out: Tap,
-    pub(super) err: Tap,
-    pub(super) stamper: Stamper,
-    /// `None` once it takes no more.
-    pub(super) sink: Option<Shared>,
-    pub(super) gauge: &'a Gauge,
-    /// The worker's kind; `None` when its first line is to tell.
-    pub(super) kind: Option<Kind>,
-    pub(super) stderr_to: StderrTo,
-    pub(super) max_line: usize,
-    pub(super) note: N,
-}
-
 /// So much is gathered before it is written, while more is there to be read.
 const FLUSH: usize = 256 << 10;
+
+/// So much of stderr's end is told in `exit`.
 const TAIL: usize = 4096;
 
+/// The pump's parts.
+pub(super) struct Pump<'a> {
+    gauge: &'a Gauge,
+    out: Lines,
+    err: Lines,
+    growth: Option<Growth>,
+    stamper: Stamper,
+    /// `None` once it takes no more.
+    sink: Option<Shared>,
+    /// Why, where it was not for want of a reader.
+    failed: Option<io::Error>,
+    reading: Reading,
+    stderr_to: StderrTo,
+    /// Whole lines for the sink.
+    block: Vec<u8>,
+    /// The end of stderr.
+    tail: VecDeque<u8>,
+    whole: bool,
+}
+
+/// Lines from one tap.
 struct Lines {
+    tap: Tap,
     frames: Framer,
     open: bool,
 }
 
-impl<N: FnMut(Note)> Pump<'_, N> {
-    /// Pumps until the supervisor says that the worker is gone and all is taken.
-    pub(super) fn run(mut self) -> Pumped {
-        let mut lines = [Lines::new(self.max_line), Lines::new(self.max_line)];
-        let mut reading = Reading::new(self.kind);
-        let mut block = Vec::new();
-        let mut tail = VecDeque::new();
-        let mut whole = true;
-        loop {
-            let draining = self.gauge.drain.load(Ordering::Acquire);
-            self.out.clear();
-            self.err.clear();
-            let mut more = true;
-            while more {
-                self.take_orders(&mut block);
-                let read_err = self.take_err(&mut lines[1], &mut block, &mut tail);
-                let read_out = self.take_out(&mut lines[0], &mut reading, &mut block);
-                more = read_err || read_out;
-                if !more || block.len() >= FLUSH {
-                    self.flush(&mut block);
-                }
-            }
-            if draining {
-                let ts = Ts::now();
-                if let Some(frame) = lines[0].frames.finish() {
-                    whole = false;
-                    self.gauge.lines.fetch_add(1, Ordering::Relaxed);
-                    out_frame(frame, &mut self.stamper, &mut reading, ts, &mut block, &mut self.note);
-                }
-                if let Some(frame) = lines[1].frames.finish() {
-                    err_frame(frame, &mut self.stamper, self.stderr_to, ts, &mut block, &mut tail);
-                }
-                self.take_orders(&mut block);
-                self.flush(&mut block);
-                break;
-            }
-            self.wait(&lines);
+impl Lines {
+    /// Takes one read; how many bytes, and whether the end was met with it.
+    fn take(&mut self) -> (usize, bool) {
+        if !self.open {
+            return (0, false);
         }
-        let stderr = tail.make_contiguous();
-        Pumped {
-            stamper: self.stamper,
-            sink: self.sink,
-            account: reading.account,
-            kind: reading.kind.unwrap_or(Kind::Plain),
-            whole,
-            stderr: String::from_utf8_lossy(stderr).trim_end().to_owned(),
+        match self.tap.take(self.frames.space()) {
+            Ok(Taken::Bytes(count)) => {
+                self.frames.filled(count);
+                (count, false)
+            }
+            Ok(Taken::Nothing) => (0, false),
+            Ok(Taken::End) | Err(_) => {
+                self.open = false;
+                (0, true)
+            }
+        }
+    }
+}
+
+impl<'a> Pump<'a> {
+    /// A pump from taps to sink. Of a `kind` that is `None` the first line is to tell.
+    pub(super) fn new(
+        taps: Taps,
+        sink: Shared,
+        stamper: Stamper,
+        kind: Option<Kind>,
+        stderr_to: StderrTo,
+        max_line: usize,
+        gauge: &'a Gauge,
+    ) -> Self {
+        let lines = |tap| Lines {
+            tap,
+            frames: Framer::new(max_line),
+            open: true,
+        };
+        Self {
+            gauge,
+            out: lines(taps.out),
+            err: lines(taps.err),
+            growth: taps.growth,
+            stamper,
+            sink: Some(sink),
+            failed: None,
+            reading: Reading::new(kind),
+            stderr_to,
+            block: Vec::new(),
+            tail: VecDeque::new(),
+            whole: true,
         }
     }
 
-    fn wait(&self, lines: &[Lines; 2]) {
-        let mut fds = vec![PollFd::new(self.gauge.bell.as_fd(), PollFlags::POLLIN)];
-        for (tap, lines) in [&self.out, &self.err].into_iter().zip(lines) {
-            if lines.open {
-                fds.push(PollFd::new(tap.fd(), PollFlags::POLLIN));
-            }
+    /// Pumps until the worker is gone and all is taken, writes the last line, and leaves a note.
+    pub(super) fn run(mut self) {
+        // The stream begins with its start, which is said when the worker runs.
+        while !self.gauge.has_orders() {
+            let _ = poll(
+                &mut [PollFd::new(self.gauge.bell(), PollFlags::POLLIN)],
+                PollTimeout::NONE,
+            );
         }
-        match poll(&mut fds, PollTimeout::NONE) {
+        let closing = self.pump();
+        let gauge = self.gauge;
+        gauge.note(Note::Ended(Box::new(self.end(closing))));
+    }
+
+    fn pump(&mut self) -> Closing {
+        loop {
+            let closing = self.gauge.closing();
+            if let Some(growth) = &self.growth {
+                growth.clear();
+            }
+            let mut more = true;
+            while more {
+                self.take_orders();
+                let read_err = self.take_err();
+                let read_out = self.take_out();
+                more = read_err || read_out;
+                if !more || self.block.len() >= FLUSH {
+                    self.flush();
+                }
+            }
+            if let Some(closing) = closing {
+                return closing;
+            }
+            self.wait();
+        }
+    }
+
+    /// Passes on what no line feed ended, and writes the last line.
+    fn end(mut self, closing: Closing) -> Ended {
+        let ts = Ts::now();
+        if let Some(frame) = self.out.frames.finish() {
+            self.whole = false;
+            self.gauge.count(1);
+            pass(
+                frame,
+                &mut self.stamper,
+                &mut self.reading,
+                ts,
+                &mut self.block,
+                self.gauge,
+            );
+        }
+        if let Some(frame) = self.err.frames.finish() {
+            remember(&mut self.tail, frame);
+            pass_err(frame, &mut self.stamper, self.stderr_to, ts, &mut self.block);
+        }
+        self.take_orders();
+        let (out, err) = (self.out.tap.harm(), self.err.tap.harm());
+        let (exit, code) = closing.exit(Told {
+            account: &self.reading.account,
+            agent: self.reading.is_agent(),
+            whole: self.whole && out.is_none(),
+            lines: self.gauge.lines(),
+            bytes: self.gauge.bytes(),
+            stderr: String::from_utf8_lossy(self.tail.make_contiguous())
+                .trim_end()
+                .to_owned(),
+            harms: out.into_iter().chain(err.filter(|_| out.is_none())).collect(),
+        });
+        let last = Event::Exit(Box::new(exit.clone()));
+        self.stamper.event(&last, Ts::now(), &mut self.block);
+        self.flush();
+        Ended {
+            exit,
+            code: if self.failed.is_some() { 125 } else { code },
+            sink: self.failed,
+        }
+    }
+
+    fn wait(&self) {
+        let open = |lines: &'_ Lines| lines.open;
+        let taps = [&self.out, &self.err].into_iter().filter(|lines| open(lines));
+        let growth = self.growth.as_ref();
+        let fds = taps
+            .filter_map(|lines| lines.tap.fd())
+            .chain(growth.and_then(Growth::fd));
+        let mut fds: Vec<PollFd<'_>> = fds
+            .chain([self.gauge.bell()])
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
+        let look = growth.and_then(Growth::look);
+        let timeout = look.map_or(PollTimeout::NONE, |look| {
+            PollTimeout::try_from(look).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => std::thread::yield_now(),
         }
-        let _ = self.gauge.bell.read();
     }
 
-    fn take_orders(&mut self, block: &mut Vec<u8>) {
-        let orders = std::mem::take(&mut *self.gauge.orders());
-        for event in orders {
-            self.stamper.event(&event, Ts::now(), block);
+    fn take_orders(&mut self) {
+        for event in self.gauge.orders() {
+            self.stamper.event(&event, Ts::now(), &mut self.block);
         }
     }
 
     /// Takes one read of stdout into the block; whether there was any.
-    fn take_out(&mut self, lines: &mut Lines, reading: &mut Reading, block: &mut Vec<u8>) -> bool {
-        if !lines.open {
+    fn take_out(&mut self) -> bool {
+        let (count, ended) = self.out.take();
+        if ended {
+            self.gauge.note(Note::OutputClosed);
+        }
+        if count == 0 {
             return false;
         }
-        match self.out.take(lines.frames.space()) {
-            Ok(Taken::Bytes(count)) => {
-                lines.frames.filled(count);
-                self.gauge
-                    .output
-                    .store(self.gauge.clock.now().as_micros() as u64, Ordering::Relaxed);
-                self.gauge.bytes.fetch_add(count as u64, Ordering::Relaxed);
-                let ts = Ts::now();
-                let mut done = 0;
-                while let Some(frame) = lines.frames.next() {
-                    done += u64::from(frame.eol);
-                    out_frame(frame, &mut self.stamper, reading, ts, block, &mut self.note);
-                }
-                self.gauge.lines.fetch_add(done, Ordering::Relaxed);
-                true
-            }
-            Ok(Taken::Nothing) => false,
-            Ok(Taken::End) | Err(_) => {
-                lines.open = false;
-                (self.note)(Note::OutputClosed);
-                false
-            }
+        self.gauge.came(count);
+        let ts = Ts::now();
+        let mut done = 0;
+        while let Some(frame) = self.out.frames.next() {
+            done += u64::from(frame.eol);
+            pass(
+                frame,
+                &mut self.stamper,
+                &mut self.reading,
+                ts,
+                &mut self.block,
+                self.gauge,
+            );
         }
+        self.gauge.count(done);
+        true
     }
 
-    fn take_err(&mut self, lines: &mut Lines, block: &mut Vec<u8>, tail: &mut VecDeque<u8>) -> bool {
-        if !lines.open {
+    /// The same of stderr.
+    fn take_err(&mut self) -> bool {
+        let (count, _) = self.err.take();
+        if count == 0 {
             return false;
         }
-        match self.err.take(lines.frames.space()) {
-            Ok(Taken::Bytes(count)) => {
-                lines.frames.filled(count);
-                self.gauge
-                    .output
-                    .store(self.gauge.clock.now().as_micros() as u64, Ordering::Relaxed);
-                let ts = Ts::now();
-                while let Some(frame) = lines.frames.next() {
-                    err_frame(frame, &mut self.stamper, self.stderr_to, ts, block, tail);
-                }
-                true
-            }
-            Ok(Taken::Nothing) => false,
-            Ok(Taken::End) | Err(_) => {
-                lines.open = false;
-                false
-            }
+        self.gauge.came(0);
+        let ts = Ts::now();
+        while let Some(frame) = self.err.frames.next() {
+            remember(&mut self.tail, frame);
+            pass_err(frame, &mut self.stamper, self.stderr_to, ts, &mut self.block);
         }
+        true
     }
 
-    fn flush(&mut self, block: &mut Vec<u8>) {
+    fn flush(&mut self) {
         if let Some(sink) = &mut self.sink {
-            self.gauge.writing.store(true, Ordering::Relaxed);
-            let written = sink.write(block);
-            self.gauge.writing.store(false, Ordering::Relaxed);
+            self.gauge.writing(true);
+            let written = sink.write(&self.block);
+            self.gauge.writing(false);
             if let Err(error) = written {
                 // What follows is read on all the same: it says how the worker ended.
                 self.sink = None;
-                (self.note)(Note::SinkFailed(error));
+                let left = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
+                if !left.contains(&error.kind()) {
+                    self.failed = Some(error);
+                }
+                self.gauge.note(Note::SinkFailed);
             }
         }
-        block.clear();
-        if block.capacity() > 4 * FLUSH {
-            *block = Vec::new();
+        self.block.clear();
+        if self.block.capacity() > 4 * FLUSH {
+            self.block = Vec::new();
         }
     }
 }
 
-impl Lines {
-    fn new(max_line: usize) -> Self {
-        Self {
-            frames: Framer::new(max_line),
-            open: true,
-        }
-    }
-}
-
-/// What the worker's lines say, as far as they are read.
-struct Reading {
-    kind: Option<Kind>,
-    reader: Reader,
-    account: Account,
-    facts: Vec<Fact>,
-    settled: bool,
-}
-
-impl Reading {
-    fn new(kind: Option<Kind>) -> Self {
-        let reader = Reader::new(kind.unwrap_or(Kind::Plain));
-        Self {
-            kind,
-            reader,
-            account: Account::default(),
-            facts: Vec::new(),
-            settled: false,
-        }
-    }
-
-    fn line(&mut self, line: &[u8], note: &mut impl FnMut(Note)) {
-        if self.kind.is_none() && crate::line::object(line).is_some() {
-            let kind = Kind::of_line(line).unwrap_or(Kind::Plain);
-            (self.kind, self.reader) = (Some(kind), Reader::new(kind));
-            if kind.is_agent() {
-                note(Note::Agent(kind));
-            }
-        }
-        self.reader.read(line, &mut self.facts);
-        if self.facts.is_empty() {
-            return;
-        }
-        for fact in self.facts.drain(..) {
-            self.account.add(&fact);
-        }
-        let settled = self.account.result.is_some() && !self.account.in_turn && self.account.pending.is_empty();
-        if settled || self.settled {
-            // Each result begins the wait anew.
-            self.settled = settled;
-            note(Note::Settled(settled));
-        }
-    }
-}
-
-fn out_frame(
-    frame: Frame<'_>,
-    stamper: &mut Stamper,
-    reading: &mut Reading,
-    ts: Ts,
-    block: &mut Vec<u8>,
-    note: &mut impl FnMut(Note),
-) {
+fn pass(frame: Frame<'_>, stamper: &mut Stamper, reading: &mut Reading, ts: Ts, block: &mut Vec<u8>, gauge: &Gauge) {
     match frame.part {
         Part::Whole => {
-            reading.line(frame.bytes, note);
+            reading.line(frame.bytes, gauge);
             stamper.line(frame.bytes, frame.eol, ts, block);
         }
         Part::Piece => stamper.chunk(frame.bytes, false, true, ts, block),
@@ -365,19 +294,7 @@ fn out_frame(
     }
 }
 
-fn err_frame(
-    frame: Frame<'_>,
-    stamper: &mut Stamper,
-    to: StderrTo,
-    ts: Ts,
-    block: &mut Vec<u8>,
-    tail: &mut VecDeque<u8>,
-) {
-    tail.extend(frame.bytes);
-    if frame.eol {
-        tail.push_back(b'\n');
-    }
-    tail.drain(..tail.len().saturating_sub(TAIL));
+fn pass_err(frame: Frame<'_>, stamper: &mut Stamper, to: StderrTo, ts: Ts, block: &mut Vec<u8>) {
     match to {
         // A piece of an over-long line is a line of its own here: nobody puts stderr together again.
         StderrTo::Event => stamper.stderr(frame.bytes, frame.eol || frame.part == Part::Piece, ts, block),
@@ -387,4 +304,12 @@ fn err_frame(
         }
         StderrTo::Drop => {}
     }
+}
+
+fn remember(tail: &mut VecDeque<u8>, frame: Frame<'_>) {
+    tail.extend(&frame.bytes[frame.bytes.len().saturating_sub(TAIL)..]);
+    if frame.eol {
+        tail.push_back(b'\n');
+    }
+    tail.drain(..tail.len().saturating_sub(TAIL));
 }

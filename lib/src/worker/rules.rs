@@ -5,9 +5,12 @@ use crate::line::Event;
 use crate::outcome::{Stop, signal_name};
 use std::time::Duration;
 
-/// How long what holds the output open may go on after the worker's own end, so that the last words of a filter
-/// behind it (`cmd > >(tee log)`) are not cut off.
+/// How long what holds the output open may be silent after the worker's own end, so that the last words of a filter
+/// behind it (`cmd > >(tee log)`) are not cut off. What does not fall silent has as long as a rung of the ladder.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// How long a process may take to be gone once its files are closed: so long nobody was left behind.
+const DYING: Duration = Duration::from_millis(20);
 
 /// The share of one CPU that counts as a sign of life.
 const LIFE: f64 = 0.05;
@@ -71,6 +74,8 @@ pub(super) struct Rules {
     exited: bool,
     swept: bool,
     sweep_at: Option<Duration>,
+    /// Until when last words are heard.
+    heard_until: Duration,
     output_closed: bool,
     settled: Option<Duration>,
     last_life: Duration,
@@ -89,6 +94,7 @@ impl Rules {
             exited: false,
             swept: false,
             sweep_at: None,
+            heard_until: Duration::ZERO,
             output_closed: false,
             settled: None,
             last_life: Duration::ZERO,
@@ -136,7 +142,10 @@ impl Rules {
             }
             Input::OutputClosed => {
                 self.output_closed = true;
-                if self.exited { self.sweep() } else { Vec::new() }
+                if self.exited && !self.swept {
+                    self.sweep_at = Some(now + DYING);
+                }
+                Vec::new()
             }
             Input::Settled(settled) => {
                 self.settled = settled.then_some(now);
@@ -192,19 +201,31 @@ impl Rules {
     fn exited(&mut self, now: Duration) -> Vec<Action> {
         self.exited = true;
         self.next_rung = None;
-        if self.output_closed || self.stop.is_some() {
-            return self.sweep();
-        }
-        self.sweep_at = Some(now + LAST_WORDS);
+        let silent = self.output_closed || self.stop.is_some();
+        self.sweep_at = Some(now + if silent { DYING } else { LAST_WORDS });
+        self.heard_until = now + self.limits.kill_after;
         Vec::new()
+    }
+
+    /// Whether what the worker left behind still speaks, or would if our reader let it.
+    fn last_words(&mut self, now: Duration, held_up: bool) -> bool {
+        if self.output_closed || self.stop.is_some() {
+            return false;
+        }
+        if held_up {
+            self.sweep_at = Some(now + LAST_WORDS);
+            self.heard_until = now + self.limits.kill_after;
+            return true;
+        }
+        let silent_at = (self.last_output + LAST_WORDS).min(self.heard_until);
+        self.sweep_at = Some(silent_at);
+        silent_at > now
     }
 
     /// Ends what the worker left behind.
     fn sweep(&mut self) -> Vec<Action> {
         self.sweep_at = None;
-        if std::mem::replace(&mut self.swept, true) {
-            return Vec::new();
-        }
+        self.swept = true;
         vec![Action::Tell(Command::Sweep(self.limits.kill_after))]
     }
 
@@ -212,7 +233,11 @@ impl Rules {
         let due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
         self.last_output = self.last_output.max(output);
         if due(self.sweep_at) {
-            return self.sweep();
+            return if self.last_words(now, held_up) {
+                Vec::new()
+            } else {
+                self.sweep()
+            };
         }
         if due(self.next_rung) {
             return self.climb(now).into_iter().collect();
@@ -324,7 +349,8 @@ mod tests {
         assert_eq!(told(&tick(&mut rules, 15 * S)), [Command::Signal(TERM)]);
         assert_eq!(told(&tick(&mut rules, 20 * S)), [Command::KillAll]);
         assert_eq!(rules.next(), None);
-        assert_eq!(told(&rules.on(20 * S, Input::Exited)), [Command::Sweep(5 * S)]);
+        assert_eq!(rules.on(20 * S, Input::Exited), []);
+        assert_eq!(told(&tick(&mut rules, 20 * S + DYING)), [Command::Sweep(5 * S)]);
         assert_eq!(rules.stop, Some(Stop::Timeout));
     }
 
@@ -353,8 +379,30 @@ mod tests {
         assert_eq!(told(&tick(&mut slow, at)), [Command::Sweep(5 * S)]);
         let mut closed = rules(|_| {});
         closed.on(S, Input::Exited);
-        assert_eq!(told(&closed.on(S, Input::OutputClosed)), [Command::Sweep(5 * S)]);
-        assert_eq!(closed.on(S, Input::OutputClosed), []);
+        closed.on(S, Input::OutputClosed);
+        assert_eq!(told(&tick(&mut closed, S + DYING)), [Command::Sweep(5 * S)]);
+        assert_eq!(closed.next(), None);
+    }
+
+    #[test]
+    fn what_goes_on_speaking_is_heard_for_a_while() {
+        let at = |millis| Duration::from_millis(millis);
+        let spoke = |output, held_up| Input::Tick {
+            output: at(output),
+            held_up,
+            cpu: 0.0,
+        };
+        let mut rules = rules(|l| l.kill_after = S);
+        rules.on(at(1000), Input::Exited);
+        assert_eq!(rules.on(at(1200), spoke(1150, false)), []);
+        assert_eq!(rules.next(), Some(at(1350)));
+        // A slow reader is not its fault.
+        assert_eq!(rules.on(at(1350), spoke(1150, true)), []);
+        assert_eq!(rules.next(), Some(at(1550)));
+        assert_eq!(rules.on(at(1550), spoke(1540, false)), []);
+        assert_eq!(rules.on(at(2300), spoke(2290, false)), []);
+        assert_eq!(rules.next(), Some(at(2350)));
+        assert_eq!(told(&rules.on(at(2350), spoke(2340, false))), [Command::Sweep(S)]);
     }
 
     #[test]

@@ -13,15 +13,26 @@ pub(super) struct Load {
 
 /// Every living process below `root`, which is left out itself. Zombies are not living.
 pub(super) fn descendants(root: i32) -> Vec<i32> {
+    descendants_but(root, &[])
+}
+
+/// The same without these children of `root` and all that is below them.
+pub(super) fn descendants_but(root: i32, strangers: &[i32]) -> Vec<i32> {
     let mut all = children(root);
+    all.retain(|pid| !strangers.contains(pid));
     let mut next = 0;
     while next < all.len() {
         let more = children(all[next]);
         all.extend(more);
         next += 1;
     }
-    all.retain(|&pid| stat(pid).is_some_and(|stat| !matches!(stat.state, b'Z' | b'X')));
+    all.retain(|&pid| stat(pid).is_some_and(|stat| stat.lives()));
     all
+}
+
+/// A process's niceness, while it is there.
+pub(super) fn niceness(pid: i32) -> Option<i32> {
+    stat(pid).map(|stat| stat.nice)
 }
 
 /// The load of everything below `root`.
@@ -69,6 +80,15 @@ struct Stat {
     own: f64,
     reaped: f64,
     rss: u64,
+    nice: i32,
+    threads: u32,
+}
+
+impl Stat {
+    /// A process whose first thread has ended looks like a zombie while the others run on.
+    fn lives(&self) -> bool {
+        !matches!(self.state, b'Z' | b'X') || self.threads > 1
+    }
 }
 
 fn stat(pid: i32) -> Option<Stat> {
@@ -90,7 +110,9 @@ fn parse(line: &[u8]) -> Option<Stat> {
         parent: fields.get(1)?.parse().ok()?,
         own: (number(11)? + number(12)?) / TICKS,
         reaped: (number(13)? + number(14)?) / TICKS,
-        rss: fields.get(21)?.parse::<u64>().ok()? * PAGE,
+        rss: fields.get(21)?.parse::<u64>().ok()?.saturating_mul(PAGE),
+        nice: fields.get(16)?.parse().ok()?,
+        threads: fields.get(17)?.parse().ok()?,
     })
 }
 
@@ -107,6 +129,7 @@ mod tests {
             (stat.state, stat.parent, stat.own, stat.reaped, stat.rss),
             (b'S', 3, 2.0, 0.3, 5 * 4096)
         );
+        assert_eq!((stat.nice, stat.threads), (0, 1));
         assert!(parse(b"7 (x").is_none());
     }
 

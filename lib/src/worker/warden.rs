@@ -2,19 +2,22 @@
 //!
 //! It is the parent of the worker and adopts whatever the worker's descendants leave behind, in whatever session or
 //! group they hide, so that all of them can be found and ended. Its end of the socket says when we are gone: then it
-//! ends everything at once. It has a session of its own, so that neither a terminal nor a `kill` of our process group
-//! reaches it. Should the warden itself be killed, the worker dies with it, and its orphans fall to us.
+//! ends everything at once. It has a session of its own and blocks every signal, so that neither a terminal, nor a
+//! `kill` of our process group, nor a machine that is shut down ends it before its time; one that is stopped goes on
+//! when we speak to it, and when we die. Should the warden be killed all the same, the worker dies with it, and its
+//! orphans fall to us.
 
 use super::tree;
 use crate::outcome::End;
 use crate::sys::process;
+use crate::sys::process::Waited;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, getpgid, getpid};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -84,14 +87,21 @@ impl Warden {
     /// When the system has no process or descriptor left.
     pub(super) fn launch(launch: Launch) -> io::Result<Self> {
         process::adopt_orphans()?;
-        let strangers = tree::descendants(nix::unistd::getpid().as_raw());
+        let parent = getpid();
+        let strangers = tree::descendants(parent.as_raw());
         let (ours, theirs) = socketpair(
             AddressFamily::Unix,
             SockType::SeqPacket,
             None,
             SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
         )?;
-        let serve = || Service::begin(&theirs, launch).and_then(|mut service| service.serve());
+        let serve = || -> io::Result<()> {
+            if !process::on_parent_death(libc::SIGCONT, parent) {
+                return Ok(());
+            }
+            let begun = Service::begin(&theirs, launch);
+            begun.inspect_err(|error| say(&theirs, unstartable(error)))?.serve()
+        };
         let pid = process::fork(|| i32::from(serve().is_err()))?;
         drop(theirs);
         Ok(Self {
@@ -120,6 +130,7 @@ impl Warden {
             Command::KillAll => (3, 0),
         };
         let _ = send_numbers(self.socket.as_fd(), [tag, number, 0, 0]);
+        let _ = kill(self.pid, Signal::SIGCONT);
     }
 
     /// The next report, if there is one.
@@ -140,19 +151,9 @@ impl Warden {
         }
     }
 
-    /// Waits for the next report, without a runtime.
-    pub(super) fn wait(&self) -> Report {
-        loop {
-            if let Some(report) = self.report() {
-                return report;
-            }
-            let _ = poll(&mut [PollFd::new(self.fd(), PollFlags::POLLIN)], PollTimeout::NONE);
-        }
-    }
-
     /// Takes over from a warden that was killed: ends what has fallen to us. Returns how many there were.
     pub(super) fn bury(&self) -> u32 {
-        end_all(nix::unistd::getpid().as_raw(), &self.strangers)
+        end_all(&self.strangers)
     }
 }
 
@@ -171,6 +172,16 @@ struct Service<'a> {
     orphans: u32,
     kill_at: Option<Instant>,
     killing: bool,
+    /// The weight that the session is still to get.
+    weight: Option<Weight>,
+}
+
+/// Where the kernel groups processes by session to share out the CPU (autogroup), niceness counts within a session
+/// only: the session's own has to be set as well. It may be asked for once in a tenth of a second on the whole machine.
+struct Weight {
+    nice: i32,
+    again: Instant,
+    tries: u32,
 }
 
 impl<'a> Service<'a> {
@@ -178,12 +189,18 @@ impl<'a> Service<'a> {
         let _ = nix::unistd::setsid();
         process::adopt_orphans()?;
         process::set_name(c"cl-warden");
-        let mut mask = SigSet::empty();
-        mask.add(Signal::SIGCHLD);
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?;
-        let children = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        let stdio = [launch.stdin.as_fd(), launch.stdout.as_fd(), launch.stderr.as_fd()];
-        process::close_all_but(&[&[socket.as_fd(), children.as_fd()], &stdio[..]].concat());
+        // Children that nobody waits for would vanish without a word where this was inherited as ignored.
+        process::default_action(libc::SIGCHLD)?;
+        SigSet::all().thread_set_mask()?;
+        let mut child = SigSet::empty();
+        child.add(Signal::SIGCHLD);
+        let children = SignalFd::with_flags(&child, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+        let weight = (launch.nice != 0).then(|| Weight {
+            nice: launch.nice,
+            again: Instant::now(),
+            tries: 100,
+        });
         let mut service = Self {
             socket,
             children,
@@ -192,7 +209,9 @@ impl<'a> Service<'a> {
             orphans: 0,
             kill_at: None,
             killing: false,
+            weight,
         };
+        service.weigh();
         match spawn(launch) {
             Ok(pid) => {
                 service.worker = Some(pid);
@@ -200,11 +219,11 @@ impl<'a> Service<'a> {
             }
             Err(error) => {
                 service.ended = true;
-                service.say([3, i64::from(error.raw_os_error().unwrap_or(libc::EINVAL)), 0, 0]);
+                service.say(unstartable(&error));
             }
         }
-        // Our own stdin, stdout and stderr belong to others: held open here, they would never see an end.
-        let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+        // What we inherited belongs to the worker and to others: held open here, they would never see an end.
+        process::close_all_but(&[socket.as_fd(), service.children.as_fd(), null.as_fd()]);
         for fd in 0..3 {
             process::replace(fd, null.as_fd())?;
         }
@@ -218,7 +237,12 @@ impl<'a> Service<'a> {
                 self.say([4, i64::from(self.orphans), (cpu * 1000.0) as i64, rss as i64]);
                 return Ok(());
             }
-            let timeout = match self.kill_at {
+            let timeout = match self
+                .kill_at
+                .into_iter()
+                .chain(self.weight.as_ref().map(|weight| weight.again))
+                .min()
+            {
                 Some(at) => {
                     let left = at.saturating_duration_since(Instant::now()).as_millis() as u64 + 1;
                     PollTimeout::try_from(left.min(1 << 30)).unwrap_or(PollTimeout::MAX)
@@ -234,6 +258,7 @@ impl<'a> Service<'a> {
                 Err(error) => return Err(error.into()),
             }
             while let Ok(Some(_)) = self.children.read_signal() {}
+            self.weigh();
             if self.kill_at.is_some_and(|at| at <= Instant::now()) {
                 (self.kill_at, self.killing) = (None, true);
             }
@@ -244,7 +269,7 @@ impl<'a> Service<'a> {
                     Err(Errno::EINTR) => {}
                     // Nobody is there any more: what we started ends with them.
                     Ok(None) | Err(_) => {
-                        end_all(nix::unistd::getpid().as_raw(), &[]);
+                        end_all(&[]);
                         return Ok(());
                     }
                 }
@@ -261,14 +286,19 @@ impl<'a> Service<'a> {
         match (tag, signal) {
             (0, Ok(signal)) if !self.ended => {
                 if let Some(worker) = self.worker {
-                    let _ = killpg(worker, signal);
-                    // A stopped worker would not notice.
-                    let _ = killpg(worker, Signal::SIGCONT);
+                    // A stopped worker would not notice without being told to go on.
+                    for signal in [signal, Signal::SIGCONT] {
+                        let _ = killpg(worker, signal);
+                        // One that has moved into another group hears it all the same.
+                        if getpgid(Some(worker)) != Ok(worker) {
+                            let _ = kill(worker, signal);
+                        }
+                    }
                 }
             }
             (1, Ok(signal)) => signal_all(signal),
             (2, _) => {
-                self.orphans = tree::descendants(nix::unistd::getpid().as_raw()).len() as u32;
+                self.orphans = tree::descendants(getpid().as_raw()).len() as u32;
                 signal_all(Signal::SIGTERM);
                 signal_all(Signal::SIGCONT);
                 self.kill_at = Some(Instant::now() + Duration::from_millis(number.max(0) as u64));
@@ -281,13 +311,11 @@ impl<'a> Service<'a> {
     /// Waits for whoever has ended; whether nobody is left.
     fn reap(&mut self) -> bool {
         loop {
-            let status = waitpid(None, Some(WaitPidFlag::WNOHANG));
-            let (pid, report) = match status {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, [1, i64::from(code), 0, 0]),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, [2, i64::from(signal as i32), 0, 0]),
-                Ok(WaitStatus::StillAlive) => return false,
-                Ok(_) | Err(Errno::EINTR) => continue,
-                Err(_) => return self.ended,
+            let (pid, report) = match process::reap() {
+                Waited::Exited(pid, code) => (pid, [1, i64::from(code), 0, 0]),
+                Waited::Signalled(pid, signal) => (pid, [2, i64::from(signal), 0, 0]),
+                Waited::Living => return false,
+                Waited::Nobody => return self.ended,
             };
             if Some(pid) == self.worker {
                 self.ended = true;
@@ -296,9 +324,31 @@ impl<'a> Service<'a> {
         }
     }
 
-    fn say(&self, numbers: [i64; 4]) {
-        let _ = send_numbers(self.socket.as_fd(), numbers);
+    /// Gives the session its weight, as soon as the kernel takes it.
+    fn weigh(&mut self) {
+        let Some(weight) = &mut self.weight else { return };
+        if Instant::now() < weight.again {
+            return;
+        }
+        let written = std::fs::write("/proc/self/autogroup", weight.nice.to_string());
+        weight.tries -= 1;
+        weight.again = Instant::now() + Duration::from_millis(105);
+        if weight.tries == 0 || !written.is_err_and(|error| error.raw_os_error() == Some(libc::EAGAIN)) {
+            self.weight = None;
+        }
     }
+
+    fn say(&self, numbers: [i64; 4]) {
+        say(self.socket, numbers);
+    }
+}
+
+fn say(socket: &OwnedFd, numbers: [i64; 4]) {
+    let _ = send_numbers(socket.as_fd(), numbers);
+}
+
+fn unstartable(error: &io::Error) -> [i64; 4] {
+    [3, i64::from(error.raw_os_error().unwrap_or(libc::EINVAL)), 0, 0]
 }
 
 fn spawn(launch: Launch) -> io::Result<Pid> {
@@ -324,28 +374,25 @@ fn spawn(launch: Launch) -> io::Result<Pid> {
 }
 
 fn signal_all(signal: Signal) {
-    for pid in tree::descendants(nix::unistd::getpid().as_raw()) {
+    for pid in tree::descendants(getpid().as_raw()) {
         let _ = kill(Pid::from_raw(pid), signal);
     }
 }
 
-/// Ends everything below `root` (which is us) but `spare`, and waits until it is gone. Returns how many it met first.
-fn end_all(root: i32, spare: &[i32]) -> u32 {
+/// Ends everything below us but `strangers`, and waits until it is gone. Returns how many it met first.
+fn end_all(strangers: &[i32]) -> u32 {
     let mut first = None;
     loop {
-        let left: Vec<i32> = tree::descendants(root)
-            .into_iter()
-            .filter(|pid| !spare.contains(pid))
-            .collect();
+        let left = tree::descendants_but(getpid().as_raw(), strangers);
         first.get_or_insert(left.len() as u32);
-        if left.is_empty() {
+        // One that runs as another user is not ours to end.
+        let ours = |&pid: &i32| kill(Pid::from_raw(pid), Signal::SIGKILL) != Err(Errno::EPERM);
+        let dying: Vec<i32> = left.into_iter().filter(ours).collect();
+        if dying.is_empty() {
             return first.unwrap_or(0);
         }
-        for &pid in &left {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
         // Our own children's end can be waited for; theirs then fall to us and are met in the next round.
-        for &pid in &left {
+        for pid in dying {
             let _ = waitpid(Pid::from_raw(pid), None);
         }
     }
@@ -359,7 +406,13 @@ fn send_numbers(socket: BorrowedFd<'_>, numbers: [i64; 4]) -> nix::Result<usize>
 /// The next message; `None` when the other side is gone.
 fn receive_numbers(socket: BorrowedFd<'_>) -> nix::Result<Option<[i64; 4]>> {
     let mut bytes = [0u8; 32];
-    if recv(socket.as_raw_fd(), &mut bytes, MsgFlags::empty())? < bytes.len() {
+    let mut take = || recv(socket.as_raw_fd(), &mut bytes, MsgFlags::empty());
+    let taken = match take() {
+        // The other side closed before it had read all that we sent. That is told once, ahead of what it sent itself.
+        Err(Errno::ECONNRESET) => take()?,
+        taken => taken?,
+    };
+    if taken < bytes.len() {
         return Ok(None);
     }
     let mut numbers = [0i64; 4];
@@ -367,4 +420,20 @@ fn receive_numbers(socket: BorrowedFd<'_>) -> nix::Result<Option<[i64; 4]>> {
         *number = i64::from_ne_bytes(*bytes);
     }
     Ok(Some(numbers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_are_heard_though_ours_were_not_read() {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
+        send_numbers(ours.as_fd(), [2, 0, 0, 0]).unwrap();
+        send_numbers(theirs.as_fd(), [1, 7, 0, 0]).unwrap();
+        drop(theirs);
+        assert_eq!(receive_numbers(ours.as_fd()), Ok(Some([1, 7, 0, 0])));
+        assert_eq!(receive_numbers(ours.as_fd()), Ok(None));
+    }
 }

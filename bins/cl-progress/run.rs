@@ -1,0 +1,309 @@
+//! Decides what is read, where the stream goes on, and where the picture goes.
+
+use crate::args::{Args, How};
+use crate::fold::Fold;
+use crate::output::{Live, Log, Output};
+use crate::pump;
+use crate::signals::{self, DRAWING, Signals};
+use crate::watch::Watch;
+use harmony::cli::{Failure, complain, reason};
+use harmony::line::{Name, Ts};
+use harmony::source::{Named, Place, Sources, Step};
+use harmony::sys::startup::was_closed;
+use harmony::sys::terminal::{Size, Terminal};
+use harmony::view::{Look, TimeZone, change, object, picture};
+use nix::errno::Errno;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// A line longer than this is counted, but not understood; a line of the stream may be longer, by its escapes.
+const LONGEST: usize = 8 << 20;
+
+/// Runs the tool; gives its exit code.
+pub fn run(args: Args) -> Result<u8, Failure> {
+    let reads_stdin = args.run.is_none();
+    let mut surroundings = Surroundings::find();
+    if reads_stdin && was_closed(0) {
+        return Err(Failure::io("stdin", &Errno::EBADF.into()));
+    }
+    if reads_stdin && io::stdin().is_terminal() {
+        return Err(Failure::usage(
+            "stdin is a terminal: pipe a stream in, or name a run folder",
+        ));
+    }
+    if args.once {
+        return once(&args);
+    }
+    surroundings.passes = reads_stdin && !surroundings.stdout;
+    let how = surroundings.choose(args.progress);
+    if surroundings.passes {
+        if was_closed(1) {
+            return Err(Failure::io("stdout", &Errno::EBADF.into()));
+        }
+        if how == How::None {
+            return pass();
+        }
+    }
+    watch(&args, how, surroundings.passes)
+}
+
+/// What we were started in.
+#[derive(Debug, Clone, Copy, Default)]
+struct Surroundings {
+    /// Whether stdin is copied to stdout.
+    passes: bool,
+    /// Whether stdout is a terminal.
+    stdout: bool,
+    /// Whether stderr is a terminal.
+    stderr: bool,
+    /// Whether a picture would be wrong although there is a terminal: in CI, on a dumb one.
+    plain: bool,
+}
+
+impl Surroundings {
+    fn find() -> Self {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "false");
+        Self {
+            passes: false,
+            stdout: io::stdout().is_terminal(),
+            stderr: io::stderr().is_terminal(),
+            plain: set("CI") || std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
+        }
+    }
+
+    fn choose(self, asked: How) -> How {
+        let terminal = if self.passes { self.stderr } else { self.stdout };
+        match asked {
+            How::Auto if terminal && !self.plain => How::Tty,
+            How::Auto => How::Plain,
+            asked => asked,
+        }
+    }
+}
+
+/// Copies and shows nothing.
+fn pass() -> Result<u8, Failure> {
+    let asked = signals::last_chance().map_err(|error| Failure::io("signals", &error))?;
+    pump::run(None)?;
+    Ok(code(
+        i32::try_from(asked.load(Ordering::Relaxed))
+            .ok()
+            .filter(|signal| *signal != 0),
+    ))
+}
+
+/// Shows the run until it has ended, and passes the stream on where there is someone to pass it on to.
+fn watch(args: &Args, how: How, passes: bool) -> Result<u8, Failure> {
+    let signals = Signals::catch(if how == How::Tty { DRAWING } else { &[] });
+    let signals = signals.map_err(|error| Failure::io("signals", &error))?;
+    let output = output(how, passes)?;
+    let look = Look {
+        color: args.common.color.on(how == How::Tty),
+        messages: args.lines,
+        only: args.only.clone(),
+    };
+    let mut sources = sources(args.run.is_some())?;
+    let (mut wake, mut pump) = (None, None);
+    // Kept open until all is over: it is known by its number.
+    let mut copied = None;
+    let place = match &args.run {
+        Some(run) => Place::Path(run.clone()),
+        None if passes => {
+            let failed = |error: io::Error| Failure::io("pipe", &error);
+            let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC);
+            let bell = Arc::new(bell.map_err(|error| failed(error.into()))?);
+            let (read, copy) = pump::copy(Arc::clone(&bell)).map_err(failed)?;
+            let place = Place::Inherited(read.as_raw_fd());
+            (wake, copied) = (Some(bell), Some((read, copy)));
+            place
+        }
+        None => Place::Inherited(0),
+    };
+    add(&mut sources, place, args.run.as_deref())?;
+    let _read = copied.map(|(read, copy)| {
+        pump = Some(std::thread::spawn(move || pump::run(Some(copy))));
+        read
+    });
+    let seen = Watch {
+        sources,
+        fold: Fold::new(args.agent, passes),
+        look,
+        output,
+        signals,
+        interval: args.interval,
+        wake,
+        pump,
+        follows: args.run.is_some(),
+    }
+    .run()?;
+    Ok(if seen.failed { 1 } else { code(seen.signal) })
+}
+
+fn code(signal: Option<i32>) -> u8 {
+    signal.map_or(0, |signal| u8::try_from(128 + signal).unwrap_or(1))
+}
+
+fn sources(follows: bool) -> Result<Sources, Failure> {
+    let mut sources = Sources::new(follows, LONGEST).map_err(|error| Failure::io("epoll", &error))?;
+    sources.spare_fifos();
+    Ok(sources)
+}
+
+fn add(sources: &mut Sources, place: Place, run: Option<&Path>) -> Result<(), Failure> {
+    if let Some(run) = run {
+        // Said now rather than as a source that failed: there is no other.
+        run.metadata().map_err(|error| Failure::io(run.display(), &error))?;
+    }
+    let name = run.is_none().then(|| Name::near("stdin"));
+    // With one source, no name is given twice.
+    let _ = sources.add(&[Named { name, place }]);
+    Ok(())
+}
+
+fn output(how: How, passes: bool) -> Result<Output, Failure> {
+    let (stdout, stderr) = (io::stdout(), io::stderr());
+    let aside = if passes { stderr.as_fd() } else { stdout.as_fd() };
+    Ok(match how {
+        How::Tty | How::Auto => {
+            let terminal = Terminal::behind(aside).or_else(|_| Terminal::controlling());
+            let terminal = terminal.map_err(|error| {
+                let why = reason(&error);
+                Failure::usage(format!(
+                    "no terminal to draw on ({why}): use --progress plain, or --once"
+                ))
+            })?;
+            Output::Live(Box::new(Live::new(terminal)))
+        }
+        How::Plain | How::Json => {
+            let own = aside.try_clone_to_owned().map(File::from);
+            let own = own.map_err(|error| Failure::io(if passes { "stderr" } else { "stdout" }, &error))?;
+            Output::Log(Box::new(Log::new(own, how == How::Json)))
+        }
+        How::None => Output::Nowhere,
+    })
+}
+
+/// Shows the run as it is now.
+fn once(args: &Args) -> Result<u8, Failure> {
+    let mut sources = sources(false)?;
+    let place = args.run.clone().map_or(Place::Inherited(0), Place::Path);
+    add(&mut sources, place, args.run.as_deref())?;
+    let mut fold = Fold::new(args.agent, false);
+    let mut failed = false;
+    let told: &mut dyn FnMut(usize, &harmony::state::Stream, Ts) = &mut |_, _, _| {};
+    loop {
+        let mut joined = None;
+        match sources.next(None).map_err(|error| Failure::io("epoll", &error))? {
+            Step::Joined(id) => joined = Some(id),
+            Step::Lines(id, lines) => fold.lines(id, lines, told),
+            Step::Tail(id, bytes) => fold.tail(id, bytes, told),
+            Step::Piece { id, bytes, last, eol } => fold.piece(id, (bytes, last, eol), told),
+            Step::Left(id) => fold.left(id, told),
+            Step::Failed(what, error) => {
+                failed = true;
+                complain("cl-progress", &format!("{what}: {}", reason(&error)));
+            }
+            Step::Other(_) | Step::Quiet | Step::Late => {}
+            Step::Ended => break,
+        }
+        if let Some(id) = joined {
+            let source = sources.get(id);
+            let (name, shown) = (source.name.clone(), source.shown.clone());
+            fold.joined(id, name, shown, source.regular);
+        }
+    }
+    if args.run.is_none() {
+        fold.state.finish();
+    }
+    match io::stdout().write_all(frame(args, &fold).as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::io("stdout", &error)),
+        _ => Ok(u8::from(failed)),
+    }
+}
+
+fn frame(args: &Args, fold: &Fold) -> String {
+    let stdout = io::stdout();
+    let look = Look {
+        color: args.common.color.on(stdout.is_terminal()),
+        messages: args.lines,
+        only: args.only.clone(),
+    };
+    let (state, now) = (&fold.state, Ts::now());
+    let lines: Vec<String> = match args.progress {
+        How::None => Vec::new(),
+        How::Plain => {
+            let zone = TimeZone::system();
+            let of = |stream: &harmony::state::Stream| change(stream, stream.ended.unwrap_or(now), &zone);
+            look.streams(state).map(|(_, stream)| of(stream)).collect()
+        }
+        How::Json => look
+            .streams(state)
+            .map(|(_, stream)| object(stream, now).to_string())
+            .collect(),
+        How::Auto | How::Tty => {
+            let mut size = Size::of(&stdout).unwrap_or_else(Size::from_env);
+            // It is not drawn on a screen: everything has room.
+            size.rows = usize::MAX;
+            picture(state, now, size, &look)
+                .iter()
+                .map(|row| row.as_str().to_owned())
+                .collect()
+        }
+    };
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_the_surroundings() {
+        let none = Surroundings::default();
+        for (surroundings, how) in [
+            (
+                Surroundings {
+                    passes: true,
+                    stderr: true,
+                    ..none
+                },
+                How::Tty,
+            ),
+            (
+                Surroundings {
+                    passes: true,
+                    stdout: false,
+                    ..none
+                },
+                How::Plain,
+            ),
+            (
+                Surroundings {
+                    passes: true,
+                    stderr: true,
+                    plain: true,
+                    ..none
+                },
+                How::Plain,
+            ),
+            (Surroundings { stdout: true, ..none }, How::Tty),
+            (Surroundings { stderr: true, ..none }, How::Plain),
+            (
+                Surroundings {
+                    stdout: true,
+                    plain: true,
+                    ..none
+                },
+                How::Plain,
+            ),
+        ] {
+            assert_eq!(surroundings.choose(How::Auto), how, "{surroundings:?}");
+            assert_eq!(surroundings.choose(How::Json), How::Json);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# One question, four agents at once: the main answer, the context, suggestions, and what could go wrong.
+#
+#   examples/demo.sh                    plays recordings: no agent, no account, no network
+#   examples/demo.sh --live [QUESTION]  asks claude, in the folder it is called from, with tools that only read
+#
+# The picture goes to stderr, the answers to stdout. The exit code is 0 when the main question was answered well.
+set -euo pipefail
+shopt -s inherit_errexit
+
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+question='How should we add rate limiting to the login endpoint?'
+live=
+
+say() { printf 'demo.sh: %s\n' "$*" >&2; }
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    --live) live=1 ;;
+    -h | --help)
+      sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+      exit 0
+      ;;
+    -*)
+      say "$1: no such option; see --help"
+      exit 2
+      ;;
+    *)
+      asked=$1
+      ;;
+  esac
+  shift
+done
+
+# The tools: those on PATH, else built here.
+tools=(cl-spawn cl-merge cl-tee cl-progress cl-wait cl-replay)
+if ! type "${tools[@]}" >/dev/null 2>&1; then
+  if ! type cargo >/dev/null 2>&1; then
+    say "neither the tools nor cargo are on PATH; get Rust from https://rustup.rs"
+    exit 127
+  fi
+  say 'building the tools (a minute or two, the first time)'
+  (cd "$project" && cargo build --quiet --bins) >&2
+  PATH=${CARGO_TARGET_DIR:-$project/target}/debug:$PATH
+fi
+
+if [ -n "$live" ] && ! type claude >/dev/null 2>&1; then
+  say 'claude is not on PATH: playing the recordings'
+  live=
+fi
+if [ -n "$live" ]; then
+  question=${asked:-$question}
+  agent=(--agent claude --partial --tools Read,Grep,Glob)
+else
+  [ -z "${asked:-}" ] || say "the recordings answer '$question'; for another question add --live"
+  agent=(--agent "replay:$project/examples/recordings")
+fi
+
+run=$(mktemp -d "${TMPDIR:-/tmp}/cl-demo.XXXXXX")
+say "the run is kept in $run; cl-merge -o text $run shows all of it"
+
+# The others run at a lower priority, so that they cost the main answer nothing.
+ask() { cl-spawn "${agent[@]}" "$@"; }
+
+enough=(--expect main,context,suggestions,validation --need main --any=3)
+code=0
+cl-merge \
+  <(ask main "$question") \
+  <(ask context -n 10 "Analyse the code base context for: $question") \
+  <(ask suggestions -n 10 "Suggest improvements and alternatives for: $question") \
+  <(ask validation -n 10 "Name the risks and the checks for: $question") |
+  cl-tee --split "$run" |
+  cl-progress |
+  cl-wait "${enough[@]}" --grace 2m -o none || code=$?
+
+# Only now, that the picture stands still, the answers.
+cl-wait "${enough[@]}" --grace 0 -t 1s -o text "$run" 2>/dev/null || true
+exit "$code"

@@ -1,0 +1,53 @@
+#!/bin/bash
+# Makes examples/recordings anew: one question, four claudes, answers from a script.
+#
+#   examples/record.sh [FOLDER]
+#
+# They are written into FOLDER (examples/recordings).
+# It needs claude on PATH and this repository; no account and no network, for the claudes talk to a scripted API on
+# this machine. What they are asked stands below, what the "model" answers in examples/recordings/script.json, and what
+# they look at is the small shop in examples/shop.
+set -euo pipefail
+shopt -s inherit_errexit
+
+question='How should we add rate limiting to the login endpoint?'
+
+here=$(cd "$(dirname "$0")" && pwd)
+folder=${1:-$here/recordings}
+mkdir -p "$folder"
+folder=$(cd "$folder" && pwd)
+cd "$here/.."
+command -v claude >/dev/null || { echo "record.sh: claude is not on PATH: npm install -g @anthropic-ai/claude-code" >&2; exit 1; }
+cargo build --quiet --bin cl-spawn --example fixture
+target=${CARGO_TARGET_DIR:-$PWD/target}/debug
+
+# Folders whose names are as long as those that the recordings show, so that no count in them is wrong.
+shop=$(mktemp -d /tmp/XXXX) home=$(mktemp -d /tmp/XXXX)
+shown_shop=/srv/shop shown_home=/srv/home
+api=
+cleanup() {
+  [ -z "$api" ] || kill "$api" 2>/dev/null || true
+  rm -rf "$shop" "$home"
+}
+trap cleanup EXIT
+cp -r examples/shop/. "$shop"
+
+mkfifo "$home/port"
+"$target/examples/fixture" api script=examples/recordings/script.json delay=0.08 >"$home/port" </dev/null &
+api=$!
+read -r port <"$home/port"
+
+record() { # NAME TOOLS PROMPT
+  env -i HOME="$home" PATH="$PATH" LANG=C.UTF-8 TERM=dumb TMPDIR="$home" CLAUDE_CODE_TMPDIR="$home" \
+    ANTHROPIC_BASE_URL="http://127.0.0.1:$port" ANTHROPIC_API_KEY=sk-ant-scripted \
+    CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1 DISABLE_AUTOUPDATER=1 DISABLE_TELEMETRY=1 \
+    "$target/cl-spawn" "$1" --cwd "$shop" --partial --tools "$2" "$3" |
+    sed -e "s|$shop|$shown_shop|g" -e "s|${shop//\//-}|${shown_shop//\//-}|g" -e "s|$home|$shown_home|g" \
+      -e "s|\"host\":\"[^\"]*\"|\"host\":\"demo\"|" >"$folder/$1.ndjson"
+}
+
+record main Read,Grep,Bash "$question"
+record context Read,Glob "Analyse the code base context for: $question"
+record suggestions Read "Suggest improvements and alternatives for: $question"
+record validation '' "Name the risks and the checks for: $question"
+wc -c "$folder"/*.ndjson

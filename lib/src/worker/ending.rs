@@ -1,0 +1,125 @@
+//! How it ended: what supervisor and pump know, put together into the stream's last line.
+
+use crate::agent::Account;
+use crate::line::Exit;
+use crate::outcome::{End, Evidence, Stop, exit_code, judge, signal_name};
+use serde_json::json;
+use std::io;
+use std::time::Duration;
+
+/// How it ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The `exit` event, as it was written where the sink still took it.
+    pub exit: Exit,
+    /// The exit code that goes with it.
+    pub code: u8,
+    /// Why our own output failed, where it did for another reason than a reader that went away.
+    pub sink: Option<io::Error>,
+}
+
+/// What the supervisor knows when the worker and all it started are gone.
+#[derive(Debug)]
+pub(super) struct Closing {
+    /// What could not be started, where that is how it ended.
+    pub(super) what: String,
+    pub(super) end: End,
+    pub(super) stop: Option<Stop>,
+    /// What the whole tree used; `None` when it never was, or nobody is left who knows.
+    pub(super) used: Option<Used>,
+    /// Processes that had to be ended after the worker.
+    pub(super) orphans: u32,
+    pub(super) duration: Duration,
+    pub(super) warnings: Vec<String>,
+}
+
+/// What a tree of processes used.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Used {
+    /// CPU seconds.
+    pub(super) cpu: f64,
+    /// The largest resident size of one process, in bytes.
+    pub(super) rss: u64,
+}
+
+/// What the pump knows when all is pumped.
+#[derive(Debug)]
+pub(super) struct Told<'a> {
+    pub(super) account: &'a Account,
+    pub(super) agent: bool,
+    pub(super) whole: bool,
+    pub(super) lines: u64,
+    pub(super) bytes: u64,
+    /// The last of stderr.
+    pub(super) stderr: String,
+    /// Why output may be missing.
+    pub(super) harms: Vec<&'static str>,
+}
+
+impl Closing {
+    /// The last line, and the exit code that goes with it.
+    pub(super) fn exit(self, told: Told<'_>) -> (Exit, u8) {
+        let judged = judge(&Evidence {
+            end: self.end,
+            stop: self.stop,
+            agent: told.agent,
+            account: told.account,
+            whole: told.whole,
+        });
+        let mut exit = Exit {
+            outcome: judged.outcome,
+            because: judged.because,
+            duration: seconds(self.duration),
+            attempts: 1,
+            lines: told.lines,
+            bytes: told.bytes,
+            whole: told.whole,
+            orphans: self.orphans,
+            stderr: told.stderr,
+            cpu: self.used.map(|used| millis(used.cpu)),
+            rss: self.used.map(|used| used.rss),
+            warnings: self.warnings,
+            ..of_account(told.account)
+        };
+        match self.end {
+            End::Exited(code) => exit.code = Some(code),
+            End::Signalled(signal) => exit.signal = Some(signal_name(signal)),
+            End::Unstartable(_) => exit.because = format!("{}: {}", self.what, exit.because),
+            End::Unseen => {}
+        }
+        if self.orphans > 0 {
+            let orphans = self.orphans;
+            exit.warnings
+                .push(format!("{orphans} left behind by the worker had to be ended"));
+        }
+        exit.warnings.extend(told.harms.iter().map(|&harm| harm.to_owned()));
+        let code = exit_code(exit.outcome, self.end, self.stop);
+        (exit, code)
+    }
+}
+
+/// What an account puts into `exit`.
+fn of_account(account: &Account) -> Exit {
+    let result = account.result.as_ref();
+    Exit {
+        session_id: account.session.clone(),
+        text: account.answer(),
+        turns: result.and_then(|result| result.turns),
+        cost_usd: account.cost(),
+        usage: account.usage(),
+        resets_at: account.limit.as_ref().and_then(|(_, resets_at)| *resets_at),
+        denials: account.denials.iter().map(|tool| json!({ "tool": tool })).collect(),
+        pending: account.pending.iter().map(|what| json!(what)).collect(),
+        ..Exit::default()
+    }
+}
+
+/// Seconds as they are told, to the millisecond.
+pub(super) fn seconds(duration: Duration) -> f64 {
+    millis(duration.as_secs_f64())
+}
+
+/// The same of seconds.
+pub(super) fn millis(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}
