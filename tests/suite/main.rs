@@ -7,6 +7,7 @@ mod docs;
 mod harness;
 mod live;
 mod merge;
+mod outcomes;
 mod progress;
 mod readme;
 mod replay;
