@@ -12,6 +12,7 @@ use crate::harness::*;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 /// What happens at once, on a machine that has much else to do.
@@ -65,6 +66,8 @@ fn kill(pid: i32, signal: i32) {
 struct Running {
     child: Child,
     out: BufReader<ChildStdout>,
+    /// Gone with the test; one that waits for a line in vain fails at the deadline.
+    _waits: Sender<()>,
 }
 
 impl Running {
@@ -82,7 +85,18 @@ impl Running {
             .spawn()
             .expect("starts");
         let out = BufReader::new(child.stdout.take().expect("piped"));
-        Self { child, out }
+        let (pid, (waits, ended)) = (child.id() as i32, channel());
+        std::thread::spawn(move || {
+            if ended.recv_timeout(DEADLINE) == Err(RecvTimeoutError::Timeout) {
+                eprintln!("a cl-spawn did not end within {DEADLINE:?}");
+                kill(pid, 9);
+            }
+        });
+        Self {
+            child,
+            out,
+            _waits: waits,
+        }
     }
 
     fn pid(&self) -> i32 {

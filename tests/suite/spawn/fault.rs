@@ -153,13 +153,24 @@ fn many_may_follow_files_at_once() {
 /// Context switches and CPU ticks of all threads of a process.
 fn work(pid: i32) -> (u64, u64) {
     let (mut switches, mut ticks) = (0, 0);
-    for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
-        let status = std::fs::read_to_string(task.path().join("status")).unwrap();
-        let line = status.lines().find(|line| line.starts_with("voluntary")).unwrap();
-        switches += line.split_whitespace().last().unwrap().parse::<u64>().unwrap();
-        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap();
-        let fields: Vec<&str> = stat[stat.rfind(')').unwrap()..].split_whitespace().collect();
-        ticks += fields[12].parse::<u64>().unwrap() + fields[13].parse::<u64>().unwrap();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))
+        .expect("is there")
+        .flatten()
+    {
+        let status = std::fs::read_to_string(task.path().join("status")).expect("is there");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("voluntary"))
+            .expect("is there");
+        switches += line
+            .split_whitespace()
+            .last()
+            .expect("is there")
+            .parse::<u64>()
+            .expect("is there");
+        let stat = std::fs::read_to_string(task.path().join("stat")).expect("is there");
+        let fields: Vec<&str> = stat[stat.rfind(')').expect("is there")..].split_whitespace().collect();
+        ticks += fields[12].parse::<u64>().expect("is there") + fields[13].parse::<u64>().expect("is there");
     }
     (switches, ticks)
 }

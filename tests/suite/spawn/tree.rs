@@ -16,7 +16,12 @@ fn grown(file: &Path) -> Vec<i32> {
 fn tree(options: &[&str], deaf: bool) -> (Running, Vec<i32>, tempfile::TempDir) {
     let scratch = scratch();
     let (fixture, file) = (fixture(), scratch.path().join("pids"));
-    let worker = ["--", fixture.to_str().unwrap(), "tree", file.to_str().unwrap()];
+    let worker = [
+        "--",
+        fixture.to_str().expect("is there"),
+        "tree",
+        file.to_str().expect("is there"),
+    ];
     let deaf: &[&str] = if deaf { &["deaf=1"] } else { &[] };
     let mut running = Running::start(&[&["x"], options, &worker[..], deaf].concat());
     running.until("text");
