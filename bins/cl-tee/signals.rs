@@ -1,6 +1,7 @@
 //! The first signal asks us to wrap up, the second ends us.
 
 use harmony::sys::process::is_ignored;
+use nix::libc::SIGXFSZ;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 use std::io::{self, Read};
@@ -26,6 +27,8 @@ impl Signals {
         wake.set_nonblocking(true)?;
         let first = Arc::new(AtomicUsize::new(0));
         let armed = Arc::new(AtomicBool::new(false));
+        // A file that reaches the size limit (ulimit -f) is a sink that failed, and not our end.
+        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         for signal in [SIGHUP, SIGINT, SIGTERM] {
             if is_ignored(signal) {
                 continue;

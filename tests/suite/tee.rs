@@ -310,6 +310,20 @@ fn a_full_disk_is_told_once_and_costs_no_other() {
 }
 
 #[test]
+fn the_limit_of_a_files_size() {
+    let dir = scratch();
+    let mut command = command("bash");
+    command
+        .current_dir(dir.path())
+        .args(["-o", "pipefail", "-c", "ulimit -f 64; seq 100000 | cl-tee file | wc -l"]);
+    let done = harness::finish(command, b"").exits(1);
+    assert_eq!(
+        (done.text().trim(), done.err.as_str()),
+        ("100000", "cl-tee: file: File too large\n")
+    );
+}
+
+#[test]
 fn a_tiny_file_system() {
     let dir = scratch();
     let input = dir.path().join("input");

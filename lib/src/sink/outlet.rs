@@ -54,9 +54,14 @@ impl Outlet {
     /// What a descriptor that was handed down leads to.
     ///
     /// # Errors
-    /// When it is not open.
+    /// When it is not open for writing.
     pub fn over(fd: BorrowedFd<'_>, bell: &Bell) -> io::Result<Self> {
         let kind = what(fd)?;
+        let access = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?) & OFlag::O_ACCMODE;
+        if access == OFlag::O_RDONLY {
+            // Opened anew it might be written all the same, which nobody meant.
+            return Err(Errno::EBADF.into());
+        }
         if kind != What::Socket {
             let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
             // It fails for another user's pipe, without /proc, or when the reader is gone already; the latter shows later.
@@ -201,6 +206,13 @@ mod tests {
         drop(reader);
         assert_eq!(timid.write(b"y").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         assert_eq!(outlet.write(b"y").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn what_is_open_for_reading_only() {
+        let (reader, _writer) = pipe();
+        let error = Outlet::over(reader.as_fd(), &Bell::new().unwrap()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
     }
 
     #[test]
