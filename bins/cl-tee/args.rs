@@ -80,7 +80,7 @@ pub struct Args {
     )]
     pub on_full: Policy,
 
-    /// How far a reader may be behind before something is done about it
+    /// How far a reader may be behind before something is done about it (at least 4K)
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = units::size)]
     pub buffer: u64,
 

@@ -80,10 +80,7 @@ fn stdout(bell: &Bell) -> io::Result<Target> {
 }
 
 fn kind(target: Target, policy: Policy, args: &Args) -> Kind {
-    let limits = Limits {
-        buffer: args.buffer,
-        spill: args.spill,
-    };
+    let limits = Limits::new(args.buffer, args.spill);
     match target {
         Target::File(file) => Kind::File(FileSink::new(file, args.append.then_some(args.buffer))),
         Target::Inherited(file) => Kind::File(FileSink::new(file, Some(args.buffer))),

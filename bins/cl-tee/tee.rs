@@ -5,7 +5,7 @@ use crate::open::{self, Kind, Sink};
 use crate::report::{Report, Then};
 use crate::signals::Signals;
 use harmony::cli::{Failure, reason};
-use harmony::sink::{Bell, Queue, Relief, Syncer, Window, target};
+use harmony::sink::{Bell, Limits, Queue, Relief, Syncer, Window, target};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{dup2_stdin, dup2_stdout};
@@ -33,19 +33,18 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     let stdin = open::stdin().map_err(failed)?;
     let mut report = Report::new(args);
     let (sinks, then) = open::all(args, handed_down, &bell, &mut report);
-    let buffer = usize::try_from(args.buffer)
-        .unwrap_or(usize::MAX / 4)
-        .min(usize::MAX / 4);
+    let limits = Limits::new(args.buffer, args.spill);
     let mut tee = Tee {
         stdin: (then == Then::GoOn).then_some(stdin),
-        window: Window::new(buffer + READ),
-        buffer: args.buffer,
+        window: Window::new(),
+        buffer: limits.buffer(),
         sinks,
         syncer: args.sync.then(Syncer::start),
         bell,
         signals,
         report,
         stalled: false,
+        tails: false,
         told: None,
         moved: Instant::now(),
     };
@@ -65,6 +64,8 @@ struct Tee {
     report: Report,
     /// Whether a reader that is waited for was a whole buffer behind, and is not yet half a one.
     stalled: bool,
+    /// Whether lines that have only begun are passed on, for nothing more comes for now.
+    tails: bool,
     /// The signal that told us to end, and until when we read on.
     told: Option<(u8, Instant)>,
     /// When a sink last took something.
@@ -152,7 +153,7 @@ impl Tee {
                     Some(Err(error)) => return Fate::Dead(error),
                     None => {}
                 }
-                match queue.serve(window) {
+                match queue.serve(window, last || self.tails) {
                     Err(error) => return Fate::Dead(error),
                     Ok(true) => self.moved = Instant::now(),
                     Ok(false) => {}
@@ -241,7 +242,11 @@ impl Tee {
     /// Waits until something happens: a byte to read, room, a reader's coming or going, a signal.
     fn wait(&mut self) {
         let most = if self.stdin.is_some() { self.may_read() } else { 0 };
-        let timeout = self.timeout();
+        let held = self
+            .sinks
+            .iter()
+            .any(|sink| sink.kind.queue().is_some_and(|queue| queue.holds_tail(&self.window)));
+        let timeout = if held { PollTimeout::ZERO } else { self.timeout() };
         let mut fds = vec![
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.bell.as_fd(), PollFlags::POLLIN),
@@ -286,6 +291,7 @@ impl Tee {
         for (&at, seen) in polled.iter().zip(&seen[2..]).rev() {
             self.outlet_says(at, *seen);
         }
+        self.tails = !readable;
         if readable {
             self.read(most);
         }

@@ -9,7 +9,7 @@ complete -c cl-tee -l on-full -d 'What to do when a SINK\'s reader is a whole --
 block\t'Wait for it'
 drop\t'Leave out whole lines'
 close\t'Give it up'"
-complete -c cl-tee -l buffer -d 'How far a reader may be behind before something is done about it' -r
+complete -c cl-tee -l buffer -d 'How far a reader may be behind before something is done about it (at least 4K)' -r
 complete -c cl-tee -l spill -d 'The most disk that one reader may cost' -r
 complete -c cl-tee -l split -d 'Write a run folder: one file a stream, DIR/STREAM.ndjson' -r -F
 complete -c cl-tee -l rotate -d 'Begin a new file before a line that would make it larger than SIZE; of the old ones keep KEEP' -r

@@ -2,7 +2,7 @@
 //!
 //! The rule: `success` means that it worked. An agent's own exit code is one piece of evidence among several.
 
-use crate::agent::Account;
+use crate::agent::{Account, ResultFact};
 use crate::line::Outcome;
 
 /// How the worker's process ended, as far as anybody saw it.
@@ -59,6 +59,10 @@ pub struct Evidence<'a> {
     pub account: &'a Account,
     /// Whether stdout ended at a line's end with no byte missing.
     pub whole: bool,
+    /// Lines on stdout.
+    pub lines: u64,
+    /// The last of stderr.
+    pub stderr: &'a str,
 }
 
 /// What became of it, and the evidence in a few words.
@@ -77,88 +81,156 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
 }
 
 fn decide(evidence: &Evidence<'_>) -> (Outcome, String) {
-    let Evidence {
-        end,
-        stop,
-        agent,
-        account,
-        whole,
-    } = *evidence;
+    let Evidence { end, stop, account, .. } = *evidence;
     if let End::Unstartable(errno) = end {
-        return (
-            Outcome::Unstartable,
-            nix::errno::Errno::from_raw(errno).desc().to_lowercase(),
-        );
+        let what = nix::errno::Errno::from_raw(errno).desc().to_lowercase();
+        return (Outcome::Unstartable, what);
     }
-    let result = account.result.as_ref();
+    let ended = ended(end);
     match stop {
-        Some(Stop::Timeout) => return (Outcome::Timeout, format!("stopped at the timeout, {}", ended(end))),
-        Some(Stop::Idle) => return (Outcome::Idle, format!("no sign of life, {}", ended(end))),
+        Some(Stop::Timeout) => return (Outcome::Timeout, format!("stopped at the timeout, {ended}")),
+        Some(Stop::Idle) => return (Outcome::Idle, format!("no sign of life, {ended}")),
         Some(Stop::Signal(signal)) => {
             return (
                 Outcome::Cancelled,
-                format!("told to stop by {}, {}", signal_name(signal), ended(end)),
+                format!("told to stop by {}, {ended}", signal_name(signal)),
             );
         }
-        Some(Stop::Downstream) => return (Outcome::Cancelled, format!("the reader went away, {}", ended(end))),
+        Some(Stop::Downstream) => return (Outcome::Cancelled, format!("the reader went away, {ended}")),
+        // A worker that we ended after its last result is judged by that result.
         Some(Stop::Linger) | None => {}
     }
-    // A worker that we ended after its last result is judged by that result.
-    let lingered = stop == Some(Stop::Linger);
-    if agent && let Some(result) = result {
-        let said = || {
-            format!(
-                "result {}{}, {}",
-                result.subtype,
-                if result.error { " with is_error" } else { "" },
-                ended(end)
-            )
-        };
-        if result
+    let result = account.result.as_ref();
+    let aborted = |result: &ResultFact| {
+        result
             .terminal_reason
             .as_deref()
-            .is_some_and(|reason| reason.starts_with("aborted"))
-        {
-            return (Outcome::Cancelled, format!("the agent was interrupted, {}", ended(end)));
-        }
-        if result.error || result.subtype.starts_with("error") {
-            return (Outcome::Error, said());
-        }
-        if !whole {
-            return (Outcome::Truncated, format!("the output is cut, {}", ended(end)));
-        }
-        if lingered {
-            return (
-                Outcome::Success,
-                format!("result {}, ended by us as it lived on", result.subtype),
-            );
-        }
-        if let Some(killed) = killed(end) {
-            return (Outcome::Killed, killed);
-        }
-        return match end {
-            End::Exited(0) | End::Unseen if !account.pending.is_empty() => (
-                Outcome::Incomplete,
-                format!("background work unfinished, {}", ended(end)),
-            ),
-            End::Exited(0) | End::Unseen if account.in_turn => (
-                Outcome::Incomplete,
-                format!("a turn without its result, {}", ended(end)),
-            ),
-            End::Exited(0) | End::Unseen => (Outcome::Success, said()),
-            _ => (Outcome::Failed, said()),
-        };
+            .is_some_and(|why| why.starts_with("aborted"))
+    };
+    if evidence.agent && result.is_some_and(aborted) {
+        return (Outcome::Cancelled, format!("the agent was interrupted, {ended}"));
     }
-    if let Some(killed) = killed(end) {
+    if stop.is_none()
+        && let Some(killed) = killed(end)
+    {
         return (Outcome::Killed, killed);
     }
-    match end {
-        End::Unseen => (Outcome::Unknown, "nobody saw an exit code".to_owned()),
-        End::Exited(0) if agent && !whole => (Outcome::Truncated, "the output is cut, exit 0".to_owned()),
-        End::Exited(0) if agent => (Outcome::Incomplete, "no result, exit 0".to_owned()),
-        End::Exited(0) => (Outcome::Success, ended(end)),
-        _ => (Outcome::Failed, ended(end)),
+    // A command that speaks no agent's language is judged as any command, whatever its name.
+    if !evidence.agent || (!account.spoke && evidence.lines > 0 && end == End::Exited(0)) {
+        return command(evidence);
     }
+    match result {
+        Some(result) if result.error || result.subtype.starts_with("error") => trouble(evidence, result),
+        Some(result) => after_result(evidence, result),
+        None => without_result(evidence),
+    }
+}
+
+/// A command that is no agent: its exit code is all there is.
+fn command(evidence: &Evidence<'_>) -> (Outcome, String) {
+    match evidence.end {
+        End::Unseen => (Outcome::Unknown, "nobody saw an exit code".to_owned()),
+        End::Exited(0) => (Outcome::Success, ended(evidence.end)),
+        end => (Outcome::Failed, ended(end)),
+    }
+}
+
+/// An agent whose last result is good.
+fn after_result(evidence: &Evidence<'_>, result: &ResultFact) -> (Outcome, String) {
+    let Evidence {
+        end,
+        stop,
+        account,
+        whole,
+        ..
+    } = *evidence;
+    let ended = ended(end);
+    if !whole {
+        return (Outcome::Truncated, format!("the output is cut, {ended}"));
+    }
+    if stop == Some(Stop::Linger) {
+        return (
+            Outcome::Success,
+            format!("result {}, ended by us as it lived on", result.subtype),
+        );
+    }
+    match end {
+        End::Exited(0) | End::Unseen if !account.pending.is_empty() => {
+            (Outcome::Incomplete, format!("background work unfinished, {ended}"))
+        }
+        End::Exited(0) | End::Unseen if account.in_turn => {
+            (Outcome::Incomplete, format!("a turn without its result, {ended}"))
+        }
+        End::Exited(0) | End::Unseen => (Outcome::Success, format!("result {}, {ended}", result.subtype)),
+        _ => (Outcome::Failed, format!("result {}, {ended}", result.subtype)),
+    }
+}
+
+/// An agent that reports an error in its last result: whose error it is.
+fn trouble(evidence: &Evidence<'_>, result: &ResultFact) -> (Outcome, String) {
+    let Evidence { end, account, .. } = *evidence;
+    let said = match result.api_status {
+        Some(status) => format!("result {} with API status {status}, {}", result.subtype, ended(end)),
+        None if result.error => format!("result {} with is_error, {}", result.subtype, ended(end)),
+        None => format!("result {}, {}", result.subtype, ended(end)),
+    };
+    let mark = account.trouble.as_deref().unwrap_or_default();
+    let outcome = match result.api_status {
+        // Only the agent's own event tells a usage limit; its prose and a 429 may mean anything.
+        _ if limited(account) => return limit(account, end),
+        Some(401 | 403) => Outcome::Auth,
+        None if mark.starts_with("authentication_failed") => Outcome::Auth,
+        _ if result.subtype.starts_with("error_max") => Outcome::Exhausted,
+        Some(408 | 429 | 500..) => Outcome::Unavailable,
+        None if account.retrying.is_some() => {
+            let because = account.retrying.as_deref().unwrap_or_default();
+            return (
+                Outcome::Unavailable,
+                format!("the agent gave up after its retries ({because}), {}", ended(end)),
+            );
+        }
+        None if ["rate_limit", "server_error", "overloaded"]
+            .iter()
+            .any(|kind| mark.starts_with(kind)) =>
+        {
+            Outcome::Unavailable
+        }
+        _ => Outcome::Error,
+    };
+    (outcome, said)
+}
+
+/// An agent that ended without any result.
+fn without_result(evidence: &Evidence<'_>) -> (Outcome, String) {
+    let Evidence {
+        end,
+        account,
+        whole,
+        stderr,
+        ..
+    } = *evidence;
+    match end {
+        _ if limited(account) => limit(account, end),
+        End::Unseen => (Outcome::Unknown, "no result, and nobody saw an exit code".to_owned()),
+        End::Exited(0) if !whole => (Outcome::Truncated, "the output is cut, exit 0".to_owned()),
+        End::Exited(0) => (Outcome::Incomplete, "no result, exit 0".to_owned()),
+        // Refused before it began, with a word on why; what is longer is a crash.
+        _ if evidence.lines == 0 && (1..=3).contains(&stderr.lines().count()) => {
+            let why: String = stderr.lines().next().unwrap_or_default().chars().take(200).collect();
+            (Outcome::Error, format!("{}: {why}", ended(end)))
+        }
+        _ => (Outcome::Failed, format!("no result, {}", ended(end))),
+    }
+}
+
+fn limited(account: &Account) -> bool {
+    account.limit.as_ref().is_some_and(|(status, _)| status == "rejected")
+}
+
+fn limit(account: &Account, end: End) -> (Outcome, String) {
+    let until = account.limit.as_ref().and_then(|(_, resets_at)| *resets_at);
+    let until = until.map_or_else(String::new, |at| format!(" until {at:.0}"));
+    (Outcome::Limit, format!("a usage limit{until}, {}", ended(end)))
 }
 
 /// Whether a signal ended it, or its exit code says that one did.
@@ -228,6 +300,8 @@ mod tests {
             agent: false,
             account,
             whole: true,
+            lines: 1,
+            stderr: "",
         }
     }
 
@@ -304,7 +378,9 @@ mod tests {
             agent(End::Exited(0), &with_result(good.clone()), true),
             Outcome::Success
         );
-        assert_eq!(agent(End::Exited(0), &Account::default(), true), Outcome::Incomplete);
+        let mut mute = Account::default();
+        mute.add(&Fact::Thinking);
+        assert_eq!(agent(End::Exited(0), &mute, true), Outcome::Incomplete);
         assert_eq!(
             agent(End::Exited(0), &with_result(good.clone()), false),
             Outcome::Truncated
@@ -347,5 +423,83 @@ mod tests {
             ..evidence(End::Signalled(15), &lingered)
         });
         assert_eq!(judged.outcome, Outcome::Success);
+    }
+
+    #[test]
+    fn an_error_is_told_by_whose_it_is() {
+        let failed = |change: &dyn Fn(&mut ResultFact), before: &[Fact]| {
+            let mut account = Account::default();
+            before.iter().for_each(|fact| account.add(fact));
+            let mut result = ResultFact {
+                error: true,
+                subtype: "success".into(),
+                ..ResultFact::default()
+            };
+            change(&mut result);
+            account.add(&Fact::Result(Box::new(result)));
+            judge(&Evidence {
+                agent: true,
+                ..evidence(End::Exited(1), &account)
+            })
+            .outcome
+        };
+        for (status, outcome) in [
+            (400, Outcome::Error),
+            (401, Outcome::Auth),
+            (403, Outcome::Auth),
+            (404, Outcome::Error),
+            (413, Outcome::Error),
+            (429, Outcome::Unavailable),
+            (500, Outcome::Unavailable),
+            (529, Outcome::Unavailable),
+        ] {
+            assert_eq!(failed(&|r| r.api_status = Some(status), &[]), outcome, "{status}");
+        }
+        assert_eq!(
+            failed(&|r| r.subtype = "error_max_turns".into(), &[]),
+            Outcome::Exhausted
+        );
+        let retry = Fact::Retry {
+            attempt: 5,
+            max: Some(5),
+            delay: 1.0,
+            because: "no connection".into(),
+        };
+        assert_eq!(failed(&|_| {}, std::slice::from_ref(&retry)), Outcome::Unavailable);
+        let text = Fact::Text {
+            text: "x".into(),
+            sub: false,
+        };
+        assert_eq!(failed(&|_| {}, &[retry, text]), Outcome::Error);
+        let limit = |status: &str| Fact::Limit {
+            status: status.into(),
+            resets_at: Some(5.0),
+            kind: None,
+        };
+        assert_eq!(
+            failed(&|r| r.api_status = Some(429), &[limit("rejected")]),
+            Outcome::Limit
+        );
+        assert_eq!(failed(&|_| {}, &[limit("allowed_warning")]), Outcome::Error);
+        let key = Fact::Trouble("authentication_failed: Not logged in".into());
+        assert_eq!(failed(&|_| {}, &[key]), Outcome::Auth);
+    }
+
+    #[test]
+    fn refused_before_it_began() {
+        let account = Account::default();
+        let refused = |stderr| {
+            judge(&Evidence {
+                agent: true,
+                lines: 0,
+                stderr,
+                ..evidence(End::Exited(1), &account)
+            })
+        };
+        let judged = refused("error: unknown option '--x'\n");
+        assert_eq!(judged.outcome, Outcome::Error);
+        assert_eq!(judged.because, "exit 1: error: unknown option '--x'");
+        assert_eq!(refused("").outcome, Outcome::Failed);
+        assert_eq!(refused("at f\nat g\nat h\nat i\n").outcome, Outcome::Failed);
     }
 }

@@ -1,9 +1,13 @@
 //! The suite: the built binaries as a user meets them, in pipes, FIFOs, terminals and under signals.
 
+// A test that panics has failed, which is what is wanted.
+#![allow(clippy::unwrap_used)]
+
 mod docs;
 mod harness;
 mod live;
 mod merge;
+mod outcomes;
 mod progress;
 mod readme;
 mod replay;

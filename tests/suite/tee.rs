@@ -769,6 +769,24 @@ fn lines_of_several_writers_stay_whole() {
 }
 
 #[test]
+fn a_busy_writer_lets_others_in() {
+    // One writes without end, and none of its reads ends where a line does; the other has a single line to say.
+    let script = r#"
+        { printf x; yes "$(printf 'busy%04091d' 0)"; } | dd bs=64K iflag=fullblock status=none | cl-tee >pipe & busy=$!
+        head -n 100 <&3 >/dev/null
+        echo single | cl-tee >pipe &
+        grep -m 1 -ao '^single$' <&3
+        kill -KILL $busy; wait
+    "#;
+    let dir = scratch();
+    mkfifo(&dir.path().join("pipe"));
+    let mut command = command("bash");
+    let script = format!("exec 3<>pipe\n{script}");
+    command.current_dir(dir.path()).args(["-c", &script]);
+    assert_eq!(harness::finish(command, b"").text(), "single\n");
+}
+
+#[test]
 fn split_into_streams() {
     let dir = scratch();
     let run_dir = dir.path().join("x/run");

@@ -21,6 +21,8 @@ pub struct Account {
     pub limit: Option<(String, Option<f64>)>,
     /// The last error that was mentioned outside a result.
     pub trouble: Option<String>,
+    /// Why the agent last tried again by itself, as long as no text has come since.
+    pub retrying: Option<String>,
     /// Whether anything of an agent's own kind was read at all.
     pub spoke: bool,
     /// Whether a turn has begun that has no result yet.
@@ -57,7 +59,9 @@ impl Account {
                 self.texts.clear();
                 self.open.clear();
             }
+            Fact::Retry { because, .. } => self.retrying = Some(because.clone()),
             Fact::Text { text, sub: false } => {
+                self.retrying = None;
                 // A finished block repeats its pieces, unless they were all there is.
                 self.close();
                 self.texts.push(text.clone());
@@ -82,7 +86,7 @@ impl Account {
             Fact::Background(open) => self.pending.clone_from(open),
             Fact::Trouble(text) => self.trouble = Some(text.clone()),
             Fact::Result(result) => self.settle(result),
-            Fact::Text { .. } | Fact::Thinking | Fact::ToolEnd { .. } | Fact::Retry { .. } | Fact::Tasks(_) => {}
+            Fact::Text { .. } | Fact::Thinking | Fact::ToolEnd { .. } | Fact::Tasks(_) => {}
         }
     }
 

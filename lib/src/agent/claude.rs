@@ -1,6 +1,7 @@
 //! claude's stream-json, which qwen writes too.
 
 use super::soft::{Part, Soft, list, part, what};
+use super::status::http_status;
 use super::tasks::Tasks;
 use super::{Fact, ResultFact};
 use crate::line::Usage;
@@ -323,13 +324,15 @@ impl Lines {
         let text = line.result.into_string();
         // qwen calls an API error a success.
         let told = self.qwen && text.as_ref().is_some_and(|text| text.starts_with("[API Error:"));
+        let named = || text.as_deref().filter(|_| told).and_then(http_status);
+        let api_status = line.api_error_status.count().or_else(named);
         let denials = list::<Denial<'_>>(line.permission_denials).into_iter();
         ResultFact {
             error: line.is_error.is_true() || told,
             subtype: line.subtype.owned().unwrap_or_default(),
             text: text.or_else(|| (!errors.is_empty()).then(|| errors.join("\n"))),
             terminal_reason: line.terminal_reason.owned(),
-            api_status: line.api_error_status.count(),
+            api_status,
             turns: line.num_turns.count(),
             cost: line.total_cost_usd.number(),
             usage: usage(line.usage),

@@ -1,6 +1,7 @@
 //! The lines of `codex exec --json`.
 
 use super::soft::{Part, Soft, brief, list, part};
+use super::status::http_status;
 use super::{Fact, ResultFact, TaskState};
 use crate::line::Usage;
 use serde::Deserialize;
@@ -122,6 +123,7 @@ impl Lines {
                 facts.push(Fact::Result(Box::new(ResultFact {
                     error: true,
                     subtype: "turn.failed".to_owned(),
+                    api_status: error.message.text().and_then(http_status),
                     text: error.message.into_string(),
                     ..ResultFact::default()
                 })));

@@ -1,6 +1,7 @@
 //! The lines of `gemini --output-format stream-json`.
 
 use super::soft::{Part, Soft, part, what};
+use super::status::http_status;
 use super::{Fact, ResultFact};
 use crate::line::Usage;
 use serde::Deserialize;
@@ -91,6 +92,7 @@ impl Lines {
                 let error: Trouble<'_> = part(line.error).unwrap_or_default();
                 facts.push(Fact::Result(Box::new(ResultFact {
                     error: status != "success",
+                    api_status: error.message.text().and_then(http_status),
                     text: error.message.into_string(),
                     subtype: status,
                     usage: usage(line.stats),

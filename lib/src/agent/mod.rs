@@ -10,6 +10,7 @@ mod launch;
 mod opencode;
 mod recognise;
 mod soft;
+mod status;
 mod tasks;
 
 use crate::line::Usage;

@@ -1,6 +1,7 @@
 //! The lines of `opencode run --format json`: there is no result, the last step's reason tells the end.
 
 use super::soft::{Part, Soft, brief, part, what};
+use super::status::http_status;
 use super::{Fact, ResultFact};
 use crate::line::Usage;
 use serde::Deserialize;
@@ -117,6 +118,7 @@ impl Lines {
                 facts.push(Fact::Result(Box::new(ResultFact {
                     error: true,
                     subtype: error.name.owned().unwrap_or_else(|| "error".to_owned()),
+                    api_status: text.as_deref().and_then(http_status),
                     text,
                     session: line.session_id.owned(),
                     ..ResultFact::default()

@@ -120,6 +120,11 @@ impl Outlet {
         wrote
     }
 
+    /// Whether others may write to the same place, and wait for our lines to end.
+    pub(super) fn is_shared(&self) -> bool {
+        self.lock.is_some()
+    }
+
     /// Lets other writers in, even in the middle of a line.
     pub fn release(&mut self) {
         if let Some(lock) = &mut self.lock {
@@ -155,5 +160,67 @@ impl Outlet {
 impl AsFd for Outlet {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+
+    fn pipe() -> (File, OwnedFd) {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        (reader.into(), writer)
+    }
+
+    /// Writes until nothing is taken any more.
+    fn fill(outlet: &mut Outlet) -> usize {
+        let mut total = 0;
+        while let Wrote::Took(count) = outlet.write(&[b'x'; 10_000]).unwrap() {
+            total += count;
+        }
+        total
+    }
+
+    #[test]
+    fn a_full_pipe_blocks_nobody_and_stays_blocking_for_others() {
+        let (mut reader, writer) = pipe();
+        let bell = Bell::new().unwrap();
+        let mut outlet = Outlet::over(writer.as_fd(), &bell).unwrap();
+        assert_eq!(outlet.way, Way::Own);
+        let total = fill(&mut outlet);
+        let flags = OFlag::from_bits_retain(fcntl(&writer, FcntlArg::F_GETFL).unwrap());
+        assert!(!flags.contains(OFlag::O_NONBLOCK));
+        // The same without an open file of our own.
+        let mut timid = Outlet::new(File::from(writer), Way::Timid, What::Pipe, &bell);
+        assert_eq!(timid.write(b"y").unwrap(), Wrote::Full);
+        reader.read_exact(&mut vec![0; total]).unwrap();
+        assert_eq!(timid.write(&[b'y'; 10_000]).unwrap(), Wrote::Took(TIMID));
+        assert!(fill(&mut timid) > 0);
+        drop(reader);
+        assert_eq!(timid.write(b"y").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(outlet.write(b"y").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_line_that_has_begun_locks_others_out() {
+        let (_reader, writer) = pipe();
+        let bell = Bell::new().unwrap();
+        let mut one = Outlet::over(writer.as_fd(), &bell).unwrap();
+        let mut two = Outlet::over(writer.as_fd(), &bell).unwrap();
+        assert_eq!(one.write(b"begun").unwrap(), Wrote::Took(5));
+        assert_eq!(two.write(b"x\n").unwrap(), Wrote::Locked);
+        assert!(two.locked_out());
+        assert_eq!(one.write(b" and ended\n").unwrap(), Wrote::Took(11));
+        // The bell rings when the line may be written.
+        poll(
+            &mut [PollFd::new(bell.as_fd(), PollFlags::POLLIN)],
+            PollTimeout::from(10_000u16),
+        )
+        .unwrap();
+        assert!(!two.locked_out());
+        assert_eq!(two.write(b"x\n").unwrap(), Wrote::Took(2));
+        assert_eq!(one.write(b"y\n").unwrap(), Wrote::Took(2));
     }
 }

@@ -10,6 +10,9 @@ use super::{Outlet, Window, Wrote};
 use crate::line;
 use std::io;
 
+/// A line of this length is passed on in pieces.
+const LONG: usize = 64 << 10;
+
 /// What to do when a reader is a whole buffer behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Policy {
@@ -27,10 +30,24 @@ pub enum Policy {
 /// What a queue is allowed to take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// When to do something about a reader that is behind, in bytes.
-    pub buffer: u64,
-    /// The most disk for one reader, in bytes.
-    pub spill: u64,
+    buffer: u64,
+    spill: u64,
+}
+
+impl Limits {
+    /// Something is done about a reader that is `buffer` bytes behind (4 KiB at least, for a line must be told by its
+    /// header before it can be left out), and it may take `spill` bytes of disk.
+    pub fn new(buffer: u64, spill: u64) -> Self {
+        Self {
+            buffer: buffer.max(HEAD as u64),
+            spill,
+        }
+    }
+
+    /// How far a reader may be behind, in bytes.
+    pub fn buffer(&self) -> u64 {
+        self.buffer
+    }
 }
 
 /// What had to be done about a reader that is behind.
@@ -140,11 +157,20 @@ impl Queue {
         }
     }
 
+    /// Whether nothing but the beginning of a line waits, which [`Queue::serve`] held back.
+    pub fn holds_tail(&self, window: &Window) -> bool {
+        let idle = |outlet: &Outlet| !self.full && !outlet.locked_out();
+        self.at < window.head() && self.backlog.is_empty() && self.outlet.as_ref().is_some_and(idle)
+    }
+
     /// Gives the reader what it takes now; says whether it took anything.
+    ///
+    /// Without `tails` a line that has only begun is held back on a pipe, up to some length: whoever begins a line keeps
+    /// other writers out until it ends, so it is better begun when its end is there.
     ///
     /// # Errors
     /// `BrokenPipe` when the reader is gone; whatever else the outlet or the disk says.
-    pub fn serve(&mut self, window: &Window) -> io::Result<bool> {
+    pub fn serve(&mut self, window: &Window, tails: bool) -> io::Result<bool> {
         let Some(outlet) = &mut self.outlet else {
             return Ok(false);
         };
@@ -160,7 +186,9 @@ impl Queue {
             let bytes = if behind {
                 self.backlog.front()?
             } else {
-                window.since(self.at)
+                let bytes = window.since(self.at);
+                let hold = !tails && outlet.is_shared();
+                if hold { without_tail(bytes, self.mid) } else { bytes }
             };
             if bytes.is_empty() {
                 break;
@@ -252,7 +280,7 @@ impl Queue {
             // A stream's last line says how it ended: it is never left out, unless it is none that we wrote.
             if feed.is_some() && is_exit(line) && self.gaps.kept() as u64 <= self.limits.buffer {
                 self.gaps.keep(line);
-            } else if feed.is_some() || line.len() >= HEAD || line.len() as u64 > self.limits.buffer {
+            } else if feed.is_some() || line.len() >= HEAD {
                 self.gaps.leave_out(line);
                 self.skipping = feed.is_none();
             } else {
@@ -261,6 +289,15 @@ impl Queue {
             self.at += line.len() as u64;
         }
         Relief::Quiet
+    }
+}
+
+/// The bytes up to the last line's end; all when the line has been begun already, or is long.
+fn without_tail(bytes: &[u8], mid: bool) -> &[u8] {
+    match memchr::memrchr(b'\n', bytes) {
+        Some(feed) => &bytes[..=feed],
+        None if mid || bytes.len() >= LONG => bytes,
+        None => &[],
     }
 }
 
@@ -281,5 +318,135 @@ fn bytes_of(count: u64) -> String {
         0..10_240 => format!("{count} bytes"),
         10_240..10_485_760 => format!("{} KiB", count >> 10),
         _ => format!("{} MiB", count >> 20),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::{Event, Name, Sequence, Stamper, Ts};
+    use crate::sink::Bell;
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    use proptest::prelude::*;
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::fd::AsFd;
+
+    /// One line: of which stream, how long, and whether it is an `exit` event.
+    type Line = (Option<u8>, usize, bool);
+
+    fn text(lines: &[Line]) -> Vec<u8> {
+        let mut stampers: Vec<_> = ["a", "b/c"]
+            .iter()
+            .map(|name| Stamper::new(Name::new(name).unwrap()))
+            .collect();
+        let mut out = Vec::new();
+        for &(stream, length, exit) in lines {
+            match stream {
+                None => {
+                    out.resize(out.len() + length, b'.');
+                    out.push(b'\n');
+                }
+                Some(stream) if exit => stampers[stream as usize].event(&Event::Exit(Box::default()), Ts(1), &mut out),
+                Some(stream) => {
+                    let raw = format!("{{\"x\":\"{}\"}}", "p".repeat(length));
+                    stampers[stream as usize].line(raw.as_bytes(), true, Ts(1), &mut out);
+                }
+            }
+        }
+        out
+    }
+
+    /// Passes the bytes through a queue whose reader takes `steps[i]` bytes after each read of `reads[i]`.
+    fn pass(input: &[u8], policy: Policy, limits: Limits, reads: &[usize], steps: &[usize]) -> (Vec<u8>, (u64, u64)) {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        // The smallest pipe there is, so that little input fills it.
+        fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+        fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        let mut reader = File::from(reader);
+        let bell = Bell::new().unwrap();
+        let outlet = Outlet::over(writer.as_fd(), &bell).unwrap();
+        drop(writer);
+        let mut queue = Queue::new(Some(outlet), policy, limits);
+        let mut window = Window::new();
+        let (mut rest, mut out) = (input, Vec::new());
+        let mut reads = reads.iter().cycle();
+        let mut steps = steps.iter().cycle();
+        while !(rest.is_empty() && queue.done(&window)) {
+            let count = (*reads.next().unwrap()).min(rest.len());
+            window.space(count)[..count].copy_from_slice(&rest[..count]);
+            window.filled(count);
+            rest = &rest[count..];
+            queue.has_room();
+            queue.serve(&window, rest.is_empty()).unwrap();
+            assert!(!matches!(queue.relieve(&window), Relief::GiveUp(_)));
+            window.release(queue.needs());
+            // At the end the reader hurries.
+            let step = *steps.next().unwrap();
+            let mut taken = vec![0; if rest.is_empty() { 4096 } else { step }];
+            if let Ok(count) = reader.read(&mut taken) {
+                out.extend_from_slice(&taken[..count]);
+            }
+        }
+        fcntl(&reader, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+        let told = queue.left_out();
+        drop(queue);
+        reader.read_to_end(&mut out).unwrap();
+        (out, told)
+    }
+
+    fn lines() -> impl Strategy<Value = Vec<Line>> {
+        let stream = prop_oneof![4 => Just(Some(0)), 2 => Just(Some(1)), 1 => Just(None)];
+        let length = prop_oneof![4 => 0..200usize, 1 => 0..9000usize];
+        prop::collection::vec((stream, length, prop::bool::weighted(0.02)), 1..150)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_spill_keeps_every_byte(lines in lines(), reads in prop::collection::vec(1..4096usize, 1..9),
+            steps in prop::collection::vec(0..5000usize, 1..9), buffer in 4000..9000u64) {
+            let input = text(&lines);
+            let limits = Limits::new(buffer, 1 << 30);
+            let (out, told) = pass(&input, Policy::Spill, limits, &reads, &steps);
+            prop_assert!(out == input);
+            prop_assert_eq!(told, (0, 0));
+        }
+
+        #[test]
+        fn what_is_left_out_is_told(lines in lines(), reads in prop::collection::vec(1..4096usize, 1..9),
+            steps in prop::collection::vec(0..1500usize, 1..9), buffer in 4000..9000u64, spill in 20_000..60_000u64, on_disk: bool) {
+            let input = text(&lines);
+            let policy = if on_disk { Policy::Spill } else { Policy::Drop };
+            let (out, (left_out, untold)) = pass(&input, policy, Limits::new(buffer, spill), &reads, &steps);
+            let mut gaps = 0;
+            let mut streams: std::collections::HashMap<&str, Sequence> = ["a", "b/c"].map(|name| {
+                let mut sequence = Sequence::default();
+                sequence.told(0);
+                (name, sequence)
+            }).into();
+            let mut own = input.split_inclusive(|&b| b == b'\n');
+            let mut exits = 0;
+            for line in out.split_inclusive(|&b| b == b'\n') {
+                let header = line::header(line);
+                if let (Some(header), Some(Event::Gap { from, to, lost })) = (&header, Event::read(line)) {
+                    let sequence = streams.get_mut(header.stream).unwrap();
+                    prop_assert_eq!((from, to, lost), (sequence.last() + 1, header.seq, to - from + 1));
+                    sequence.told(to);
+                    gaps += lost;
+                } else {
+                    // Whole lines only, in their order.
+                    prop_assert!(own.any(|own| own == line), "{}", String::from_utf8_lossy(line));
+                    exits += usize::from(is_exit(line));
+                    if let Some(header) = header {
+                        prop_assert_eq!(streams.get_mut(header.stream).unwrap().see(header.seq), None);
+                    }
+                }
+            }
+            prop_assert_eq!(gaps, left_out - untold);
+            let wanted = lines.iter().filter(|(stream, _, exit)| stream.is_some() && *exit).count();
+            prop_assert_eq!(exits, wanted);
+        }
     }
 }

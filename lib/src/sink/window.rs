@@ -1,7 +1,7 @@
 //! The bytes that not every sink has taken yet: one buffer for all of them, so that nothing is copied per sink.
 
 /// A stretch of the stream in memory, addressed by offsets from the stream's beginning.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Window {
     bytes: Vec<u8>,
     /// The offset of the first byte of the buffer.
@@ -13,16 +13,9 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window that can hold at least `capacity` bytes which are still needed.
-    pub fn new(capacity: usize) -> Self {
-        Self {
-            // Twice the size: what is kept moves to the front at most once for every `capacity` bytes that pass. Pages
-            // that no laggard ever needs stay untouched, and so cost nothing.
-            bytes: vec![0; capacity.saturating_mul(2)],
-            base: 0,
-            end: 0,
-            kept: 0,
-        }
+    /// An empty window; it grows with how far the slowest reader is behind.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// The offset behind the last byte.
@@ -52,6 +45,11 @@ impl Window {
             self.bytes.copy_within(from..self.end, 0);
             self.base = self.kept;
             self.end -= from;
+            // Twice what is kept: then each byte is moved only once or twice, however long somebody is behind.
+            let wanted = 2 * (self.end + most);
+            if self.bytes.len() < wanted {
+                self.bytes.resize(wanted, 0);
+            }
         }
         let until = self.bytes.len().min(self.end + most);
         &mut self.bytes[self.end..until]
@@ -70,7 +68,7 @@ mod tests {
 
     #[test]
     fn offsets_outlive_the_moves() {
-        let mut window = Window::new(8);
+        let mut window = Window::new();
         let mut kept = 0;
         for (i, byte) in (b'a'..=b'z').enumerate() {
             window.space(1)[0] = byte;

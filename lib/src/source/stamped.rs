@@ -97,6 +97,8 @@ impl Stamped {
             agent: self.kind.is_some_and(Kind::is_agent),
             account,
             whole: self.whole,
+            lines: self.lines,
+            stderr: "",
         });
         if let Some(cut) = cut
             && !matches!(judgement.outcome, Outcome::Success | Outcome::Error)

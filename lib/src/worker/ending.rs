@@ -65,6 +65,8 @@ impl Closing {
             agent: told.agent,
             account: told.account,
             whole: told.whole,
+            lines: told.lines,
+            stderr: &told.stderr,
         });
         let mut exit = Exit {
             outcome: judged.outcome,
