@@ -7,4 +7,3 @@ pub mod process;
 pub mod signals;
 pub mod startup;
 pub mod terminal;
-pub mod watch;

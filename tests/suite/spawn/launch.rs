@@ -70,24 +70,19 @@ fn stdin_is_what_it_is_told() {
 #[test]
 fn who_writes_to_an_inherited_stdin_sees_when_nobody_reads() {
     // `yes` ends only when no reader is left.
-    let script = "yes | cl-spawn x -- sh -c 'exec <&-; echo closed; exec sleep 300' > out & wait ${!}";
+    let script = "{ yes; echo $? > yes; } | cl-spawn x -- sh -c 'exec <&-; exec sleep 300'";
     let scratch = scratch();
     let mut command = command("bash");
-    command.current_dir(scratch.path());
-    let script = format!("set -m; {script}").replace("yes |", "{ yes; echo $? > yes; } |");
-    command.args(["-c", &script]);
-    let mut bash = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    command.current_dir(scratch.path()).args(["-c", script]);
+    let mut running = Running::begin(command);
+    let worker = running.worker();
     let file = scratch.path().join("yes");
     until("the end of yes", || {
         std::fs::read_to_string(&file).ok().filter(|text| text.ends_with('\n'))
     });
-    let stream = std::fs::read(scratch.path().join("out")).unwrap();
-    let worker = json_lines(stream.split_inclusive(|&b| b == b'\n').next().unwrap())[0]["pid"]
-        .as_i64()
-        .unwrap();
-    assert!(alive(worker as i32));
-    kill(worker as i32, 15);
-    wait(&mut bash, "bash");
+    assert!(alive(worker));
+    kill(worker, 15);
+    running.end().exits(143);
 }
 
 #[test]
