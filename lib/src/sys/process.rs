@@ -36,10 +36,37 @@ pub fn adopt_orphans() -> io::Result<()> {
     Ok(())
 }
 
-/// Names this process, as `ps` and `top` show it.
+/// Names this process, in the lists by name and in those by command line: a `pkill -f` that means the program it was
+/// forked from does not mean it.
+///
+/// To be called with one thread only, and when nobody needs the program's arguments any more.
 pub fn set_name(name: &std::ffi::CStr) {
     // SAFETY: prctl reads the string, which ends with a zero byte, and keeps no reference.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+    let Some((start, end)) = std::fs::read("/proc/self/stat").ok().as_deref().and_then(arguments) else {
+        return;
+    };
+    let bytes = name.to_bytes();
+    if bytes.len() >= end.saturating_sub(start) {
+        return;
+    }
+    // SAFETY: the kernel says that the arguments which it put on our stack stand there; the stack is ours to write, the
+    // name fits, and no other thread reads them.
+    unsafe {
+        let area = std::ptr::with_exposed_provenance_mut::<u8>(start);
+        std::ptr::write_bytes(area, 0, end - start);
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), area, bytes.len());
+    }
+}
+
+/// Where a process's arguments stand in its memory, from a line of `/proc/PID/stat`.
+fn arguments(stat: &[u8]) -> Option<(usize, usize)> {
+    let behind = memchr::memrchr(b')', stat)?;
+    let mut fields = std::str::from_utf8(stat.get(behind + 2..)?)
+        .ok()?
+        .split_ascii_whitespace()
+        .skip(45);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
 /// Closes every descriptor above stderr but these.

@@ -83,7 +83,8 @@ impl Order {
 
 fn shortened(mut prompt: String) -> String {
     if prompt.len() > TOLD_PROMPT {
-        prompt.truncate(prompt.floor_char_boundary(TOLD_PROMPT));
+        let cut = (0..=TOLD_PROMPT).rev().find(|&at| prompt.is_char_boundary(at));
+        prompt.truncate(cut.unwrap_or(0));
         prompt.push('…');
     }
     prompt

@@ -57,6 +57,18 @@ fn killed_by_force_it_leaves_nobody() {
     }
 }
 
+/// `pkill -9 -f cl-spawn` ends every process whose command line holds the word: the warden must not be among them.
+#[test]
+fn a_warden_goes_by_its_own_name() {
+    let (running, pids, _scratch) = tree(&[], false);
+    let warden = child_of(running.pid());
+    let line = std::fs::read_to_string(format!("/proc/{warden}/cmdline")).expect("is there");
+    assert_eq!(line.trim_end_matches('\0'), "cl-warden");
+    kill(running.pid(), 15);
+    running.end().exits(143);
+    gone(&pids);
+}
+
 #[test]
 fn a_warden_that_is_killed_takes_all_with_it() {
     let (running, pids, _scratch) = tree(&[], true);
