@@ -62,8 +62,6 @@ say "the run is kept in $run; cl-merge -o text $run shows all of it"
 # The others run at a lower priority, so that they cost the main answer nothing.
 ask() { cl-spawn "${agent[@]}" "$@"; }
 
-enough=(--expect main,context,suggestions,validation --need main --any=3)
-code=0
 cl-merge \
   <(ask main "$question") \
   <(ask context -n 10 "Analyse the code base context for: $question") \
@@ -71,8 +69,4 @@ cl-merge \
   <(ask validation -n 10 "Name the risks and the checks for: $question") |
   cl-tee --split "$run" |
   cl-progress |
-  cl-wait "${enough[@]}" --grace 2m -o none || code=$?
-
-# Only now, that the picture stands still, the answers.
-cl-wait "${enough[@]}" --grace 0 -t 1s -o text "$run" 2>/dev/null || true
-exit "$code"
+  cl-wait --expect main,context,suggestions,validation --need main --any=3 --grace 2m -o text

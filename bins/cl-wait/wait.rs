@@ -12,13 +12,17 @@ use harmony::policy::{Enough, More, Policy, Verdict};
 use harmony::sink::Shared;
 use harmony::source::Step;
 use harmony::state::State;
-use harmony::sys::startup;
+use harmony::sys::{startup, terminal};
 use nix::sys::epoll::EpollFlags;
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// Our reader went away: as a program that SIGPIPE ends.
 const READER_GONE: u8 = 141;
+
+/// How long a display on our terminal may take for its last picture.
+const LAST_PICTURE: Duration = Duration::from_secs(1);
 
 /// Waits; gives the exit code.
 pub fn run(args: &Args) -> Result<u8, Failure> {
@@ -41,6 +45,8 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     };
     signals.over();
     input.close();
+    // A display before us in the pipe sees by that that it is over, and leaves its last picture.
+    terminal::wait_until_undrawn(io::stdout().as_fd(), LAST_PICTURE);
     match wait.say(&ending) {
         Ok(()) => Ok(ending.code(
             args.exit_code_from

@@ -3,13 +3,14 @@
 //! It is opened anew, so that O_NONBLOCK is ours alone; its modes stay as they are (no raw mode), and nothing is read
 //! from it.
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once, OnceLock};
+use std::time::Duration;
 
 /// Columns and rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,33 @@ pub struct Terminal {
     pending: Vec<u8>,
     /// Whether something is to be restored.
     touched: Arc<AtomicBool>,
+    /// Says to [`wait_until_undrawn`] that the terminal is drawn on; where there are no locks, nobody is told.
+    _drawn: Option<Flock<File>>,
+}
+
+/// Waits until no [`Terminal`] is open on the terminal behind a descriptor, at most so long: what is then printed stands
+/// below the last picture, not inside it. For what is no terminal there is nothing to wait for.
+pub fn wait_until_undrawn(fd: BorrowedFd<'_>, limit: Duration) {
+    if !fd.is_terminal() {
+        return;
+    }
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits());
+    let Ok(file) = super::fds::reopen(fd, &options) else {
+        return;
+    };
+    let (told, undrawn) = std::sync::mpsc::channel();
+    // The lock itself knows no time limit; a thread that still waits for it ends with the process.
+    let waiting = std::thread::Builder::new().spawn(move || {
+        let lock = Flock::lock(file, FlockArg::LockExclusive);
+        drop(lock);
+        let _ = told.send(());
+    });
+    if waiting.is_ok() {
+        let _ = undrawn.recv_timeout(limit);
+    }
 }
 
 impl Terminal {
@@ -93,10 +121,12 @@ impl Terminal {
             .write(true)
             .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).bits())
             .open(path)?;
+        let drawn = file.try_clone()?;
         let terminal = Self {
             file: Arc::new(file),
             pending: Vec::new(),
             touched: Arc::default(),
+            _drawn: Flock::lock(drawn, FlockArg::LockSharedNonblock).ok(),
         };
         restore_on_panic(&terminal);
         Ok(terminal)
