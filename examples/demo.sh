@@ -64,9 +64,9 @@ ask() { cl-spawn "${agent[@]}" "$@"; }
 
 cl-merge \
   <(ask main "$question") \
-  <(ask context -n 10 "Analyse the code base context for: $question") \
-  <(ask suggestions -n 10 "Suggest improvements and alternatives for: $question") \
-  <(ask validation -n 10 "Name the risks and the checks for: $question") |
+  <(ask context "$question") \
+  <(ask suggestions "$question") \
+  <(ask validation "$question") |
   cl-tee --split "$run" |
   cl-progress |
   cl-wait --expect main,context,suggestions,validation --need main --any=3 --grace 2m -o text

@@ -27,8 +27,11 @@ use std::time::Duration;
 )]
 pub struct Args {
     /// What the stream is called: letters, digits, '_', '.' and '-', with '/' between levels
-    #[arg(value_name = "NAME")]
-    pub name: Name,
+    ///
+    /// Where NAME is also a role (see --roles), an agent plays that role: it fills in what the options leave open, and
+    /// puts its frame around the prompt.
+    #[arg(value_name = "NAME", required_unless_present = "roles")]
+    pub name: Option<Name>,
 
     /// What to ask; absent and without COMMAND, it is read from stdin
     ///
@@ -47,6 +50,24 @@ pub struct Args {
     /// line, else plain.
     #[arg(long, value_name = "AGENT", value_parser = agent)]
     pub agent: Option<Agent>,
+
+    /// Another role than NAME; auto chooses a crew role by the words of the prompt
+    ///
+    /// With a COMMAND this is the only way to a role, and gives it the role's limits and priority.
+    #[arg(long, value_name = "ROLE")]
+    pub role: Option<String>,
+
+    /// List the roles in force and where each comes from, and do nothing else
+    #[arg(long)]
+    pub roles: bool,
+
+    /// A further file of roles, read after the others
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// The run folder from which a role's frame takes the answers of other streams
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
 
     /// The model, by the agent's own name for it
     #[arg(short, long, value_name = "MODEL")]
@@ -76,9 +97,9 @@ pub struct Args {
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     pub env: Vec<(OsString, OsString)>,
 
-    /// How long the whole run may take; 0 is for ever
-    #[arg(short, long, value_name = "DURATION", value_parser = units::duration, default_value = "0")]
-    pub timeout: Duration,
+    /// How long the whole run may take; 0 is for ever (the default, unless the role says more)
+    #[arg(short, long, value_name = "DURATION", value_parser = units::duration)]
+    pub timeout: Option<Duration>,
 
     /// How long to wait between two steps when stopping a worker
     #[arg(short, long, value_name = "DURATION", value_parser = units::duration, default_value = "5s")]
@@ -134,9 +155,9 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", value_parser = units::duration, default_value = "5s")]
     pub heartbeat: Duration,
 
-    /// The niceness of the worker and all it starts
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(-20..=19), default_value = "0", allow_negative_numbers = true)]
-    pub nice: i32,
+    /// The niceness of the worker and all it starts (by the role's priority 0, 5, 10 or 15, else 0)
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(-20..=19), allow_negative_numbers = true)]
+    pub nice: Option<i32>,
 
     /// Print the environment and the command that would be run, and nothing else
     #[arg(long)]
@@ -170,12 +191,36 @@ pub const MANUAL: &manual::Sections = &[
         )],
     ),
     (
+        "Roles",
+        &[
+            Text(
+                "A role is a named set of options with a frame for the prompt. The built-in ones are laid under \
+                 $XDG_CONFIG_HOME/cl/roles.toml, then ./cl.toml, then the file of --config, then the options given here; \
+                 what comes later wins, key by key.",
+            ),
+            Code(
+                "[role.context]\n\
+                 about    = \"what the code around the question looks like\"\n\
+                 prompt   = \"Describe the code that matters for: {{prompt}}\"\n\
+                 agent    = \"claude\"         # as --agent; also model, system, partial\n\
+                 tools    = [\"Read\", \"Glob\"]\n\
+                 priority = 2                # 1 first, to 4: niceness 0, 5, 10, 15\n\
+                 timeout  = \"10m\"            # also idle, linger",
+            ),
+            Text(
+                "A frame may hold {{prompt}}, {{file:PATH}}, and {{streams.NAME.text}}, which is the answer of another \
+                 stream in the folder of --run. A role whose name two sets share is written SET.NAME.",
+            ),
+        ],
+    ),
+    (
         "Environment",
         &[
             Text("The worker gets our environment, with these changes:"),
             Item("CL_STREAM", "NAME."),
             Item("CL_ATTEMPT", "The number of the attempt, from 1."),
             Item("CLAUDE_STREAM_ID", "NAME, for hooks that look for it."),
+            Item("CL_ROLE, CLAUDE_TASK_TYPE", "The role, where there is one."),
             Item(
                 "CLAUDECODE",
                 "Removed, so that a claude may be started from within a claude.",
@@ -191,6 +236,11 @@ pub const MANUAL: &manual::Sections = &[
         &[
             Text("Ask, and read the answer as it comes:"),
             Code("cl-spawn main 'Why is the build slow?' | cl-merge -o text"),
+            Text("A quick answer first, then a better one on it:"),
+            Code(
+                "cl-spawn quick \"$q\" | cl-tee --split run/ | cl-merge -o text\n\
+                 cl-spawn enhanced --run run/ \"$q\" | cl-merge -o text",
+            ),
             Text("Any command, with two minutes to end in:"),
             Code("cl-spawn -t 2m tests -- cargo test"),
         ],
@@ -245,7 +295,8 @@ pub enum StderrWhere {
     Drop,
 }
 
-fn agent(text: &str) -> Result<Agent, String> {
+/// Reads `--agent`; a role's `agent` is written the same way.
+pub fn agent(text: &str) -> Result<Agent, String> {
     match text.split_once(':') {
         Some(("replay", folder)) if !folder.is_empty() => Ok(Agent::Replay(folder.into())),
         _ if text == "auto" => Ok(Agent::Auto),

@@ -2,13 +2,21 @@
 
 mod args;
 mod order;
+mod role;
 
 use args::Args;
-use harmony::cli;
+use harmony::cli::{self, Failure};
 use std::process::ExitCode;
 
 /// cl-spawn itself failed or was misused.
 const OURS: u8 = 125;
+
+fn ours(message: impl Into<String>) -> Failure {
+    Failure {
+        message: message.into(),
+        code: OURS,
+    }
+}
 
 fn main() -> ExitCode {
     let args: Args = cli::parse(OURS);

@@ -1,9 +1,11 @@
 //! From the command line to what is asked of a worker.
 
-use crate::OURS;
 use crate::args::{Agent, Args, CaptureHow, StderrWhere, Stdin};
+use crate::role::{self, InForce};
+use crate::{OURS, ours};
 use harmony::agent::{Ask, Kind, command};
 use harmony::cli::{self, Failure, reason};
+use harmony::line::Name;
 use harmony::sink::Shared;
 use harmony::sys::fds::{What, what};
 use harmony::worker::{self, Capture, Limits, Order, StderrTo};
@@ -20,14 +22,26 @@ const AGENT_IDLE: Duration = Duration::from_secs(600);
 const AGENT_LINGER: Duration = Duration::from_secs(10);
 
 /// Runs what the command line asks for; gives the exit code.
-pub fn run(args: Args) -> Result<u8, Failure> {
-    let dry_run = args.dry_run;
-    let worker = Worker::choose(&args)?;
-    let env = environment(&args, &worker);
-    if dry_run {
+pub fn run(mut args: Args) -> Result<u8, Failure> {
+    let Some(name) = args.name.clone() else {
+        return role::list(&args, &mut stdout()?);
+    };
+    if args.roles {
+        return role::list(&args, &mut stdout()?);
+    }
+    let chosen = args.role.as_deref() == Some("auto");
+    let prompt = if args.dry_run && !chosen { None } else { prompt(&args)? };
+    let role = role::apply(&mut args, prompt.as_deref())?;
+    let worker = Worker::choose(&args, &name)?;
+    let env = environment(&args, &name, &worker, role.as_ref());
+    if args.dry_run {
         return print(&args, &worker, &env);
     }
-    let order = order(args, worker, env)?;
+    let prompt = match (prompt, &role) {
+        (Some(prompt), Some(role)) => Some(role.frame(prompt, args.run.as_deref())?),
+        (prompt, _) => prompt,
+    };
+    let order = order(args, name, worker, env, prompt, role)?;
     let name = order.argv.first().cloned().unwrap_or_default();
     let sink = stdout()?;
     let ended =
@@ -52,13 +66,6 @@ fn stdout() -> Result<Shared, Failure> {
     })
 }
 
-fn ours(message: impl Into<String>) -> Failure {
-    Failure {
-        message: message.into(),
-        code: OURS,
-    }
-}
-
 /// The worker that was chosen: what to run, how to read it.
 struct Worker {
     argv: Vec<OsString>,
@@ -68,7 +75,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn choose(args: &Args) -> Result<Self, Failure> {
+    fn choose(args: &Args, name: &Name) -> Result<Self, Failure> {
         if !args.command.is_empty() {
             return Self::command(args);
         }
@@ -78,7 +85,7 @@ impl Worker {
             )),
             Agent::Replay(folder) => {
                 no_agent_options(args, "a recording")?;
-                let file = folder.join(format!("{}.ndjson", args.name));
+                let file = folder.join(format!("{name}.ndjson"));
                 let mut argv = vec![beside_us("cl-replay"), file.into()];
                 argv.extend(args.args.iter().cloned());
                 Ok(Self {
@@ -151,13 +158,17 @@ fn beside_us(tool: &str) -> OsString {
 }
 
 /// The changes to the environment, the user's own last.
-fn environment(args: &Args, worker: &Worker) -> Vec<(OsString, Option<OsString>)> {
-    let name = args.name.as_str();
+fn environment(args: &Args, name: &Name, worker: &Worker, role: Option<&InForce>) -> Vec<(OsString, Option<OsString>)> {
+    let name = name.as_str();
     let mut env: Vec<(OsString, Option<OsString>)> = vec![("CLAUDECODE".into(), None)];
     let mut set = |name: &str, value: &str| env.push((name.into(), Some(value.into())));
     set("CL_STREAM", name);
     set("CL_ATTEMPT", "1");
     set("CLAUDE_STREAM_ID", name);
+    if let Some(role) = role {
+        set("CL_ROLE", &role.played.name);
+        set("CLAUDE_TASK_TYPE", &role.played.name);
+    }
     if worker.as_agent {
         set("NO_COLOR", "1");
         set("FORCE_COLOR", "0");
@@ -166,8 +177,15 @@ fn environment(args: &Args, worker: &Worker) -> Vec<(OsString, Option<OsString>)
     env
 }
 
-fn order(args: Args, worker: Worker, env: Vec<(OsString, Option<OsString>)>) -> Result<Order, Failure> {
-    let (stdin, prompt) = stdin(&args, &worker)?;
+fn order(
+    args: Args,
+    name: Name,
+    worker: Worker,
+    env: Vec<(OsString, Option<OsString>)>,
+    prompt: Option<Vec<u8>>,
+    role: Option<InForce>,
+) -> Result<Order, Failure> {
+    let stdin = stdin(&args, &worker, prompt.as_deref())?;
     let never = |limit: Duration| (!limit.is_zero()).then_some(limit);
     let agent_limits = (
         never(args.idle.unwrap_or(AGENT_IDLE)),
@@ -178,7 +196,7 @@ fn order(args: Args, worker: Worker, env: Vec<(OsString, Option<OsString>)>) -> 
         given => given.and_then(never),
     };
     let limits = Limits {
-        timeout: never(args.timeout),
+        timeout: args.timeout.and_then(never),
         kill_after: args.kill_after,
         idle: given(args.idle, agent_limits.0),
         linger: given(args.linger, agent_limits.1),
@@ -186,14 +204,15 @@ fn order(args: Args, worker: Worker, env: Vec<(OsString, Option<OsString>)>) -> 
         ladder: worker.kind.unwrap_or(Kind::Plain).ladder(),
     };
     Ok(Order {
-        stream: args.name,
+        stream: name,
         kind: worker.kind,
         argv: worker.argv,
         env,
         cwd: args.cwd,
-        nice: args.nice,
+        nice: args.nice.unwrap_or(0),
         stdin,
-        prompt,
+        prompt: prompt.map(|prompt| String::from_utf8_lossy(&prompt).into_owned()),
+        role: role.map(|role| role.played),
         capture: match args.capture {
             CaptureHow::Auto if worker.as_agent => Capture::File,
             CaptureHow::Auto | CaptureHow::Pipe => Capture::Pipe,
@@ -211,41 +230,48 @@ fn order(args: Args, worker: Worker, env: Vec<(OsString, Option<OsString>)>) -> 
     })
 }
 
-/// The worker's stdin (`None` is a silent terminal), and the prompt where there is one.
-fn stdin(args: &Args, worker: &Worker) -> Result<(Option<OwnedFd>, Option<String>), Failure> {
-    let told = |prompt: &[u8]| Some(String::from_utf8_lossy(prompt).into_owned());
-    match (&args.stdin, &args.prompt) {
-        (Some(_), Some(_)) => Err(ours("--stdin: the prompt is the worker's stdin; give one of them")),
-        (Some(Stdin::Null), None) => Ok((Some(open("/dev/null")?), None)),
-        (Some(Stdin::Pty), None) => Ok((None, None)),
-        (Some(Stdin::Inherit), None) => Ok((Some(our_stdin()?), None)),
-        (Some(Stdin::File(file)), None) => Ok((Some(open(file)?), None)),
-        (None, Some(prompt)) => Ok((Some(in_memory(prompt.as_bytes())?), told(prompt.as_bytes()))),
-        (None, None) if !args.command.is_empty() || matches!(args.agent, Some(Agent::Replay(_))) => {
-            let inherit = matches!(what(io::stdin()), Ok(What::Pipe | What::File | What::Socket));
-            Ok((
-                Some(if inherit && worker.kind.is_none_or(|kind| !kind.is_agent()) {
-                    our_stdin()?
-                } else {
-                    open("/dev/null")?
-                }),
-                None,
-            ))
-        }
-        (None, None) => {
-            if io::stdin().is_terminal() {
-                return Err(ours("no prompt: give it as PROMPT, or on stdin"));
-            }
-            let mut prompt = Vec::new();
-            io::stdin()
-                .read_to_end(&mut prompt)
-                .map_err(|error| ours(format!("stdin: {}", reason(&error))))?;
-            if prompt.trim_ascii().is_empty() {
-                return Err(ours("no prompt: stdin is empty; give it as PROMPT, or on stdin"));
-            }
-            Ok((Some(in_memory(&prompt)?), told(&prompt)))
-        }
+/// What is asked: PROMPT, or what stands on stdin where an agent of ours is to be asked and nothing else is its stdin.
+fn prompt(args: &Args) -> Result<Option<Vec<u8>>, Failure> {
+    if let Some(prompt) = &args.prompt {
+        return match args.stdin {
+            Some(_) => Err(ours("--stdin: the prompt is the worker's stdin; give one of them")),
+            None => Ok(Some(prompt.as_bytes().to_vec())),
+        };
     }
+    if args.stdin.is_some() || !args.command.is_empty() || matches!(args.agent, Some(Agent::Replay(_))) {
+        return Ok(None);
+    }
+    if io::stdin().is_terminal() {
+        return Err(ours("no prompt: give it as PROMPT, or on stdin"));
+    }
+    let mut prompt = Vec::new();
+    io::stdin()
+        .read_to_end(&mut prompt)
+        .map_err(|error| ours(format!("stdin: {}", reason(&error))))?;
+    if prompt.trim_ascii().is_empty() {
+        return Err(ours("no prompt: stdin is empty; give it as PROMPT, or on stdin"));
+    }
+    Ok(Some(prompt))
+}
+
+/// The worker's stdin; `None` is a silent terminal.
+fn stdin(args: &Args, worker: &Worker, prompt: Option<&[u8]>) -> Result<Option<OwnedFd>, Failure> {
+    let given = match (&args.stdin, prompt) {
+        (_, Some(prompt)) => in_memory(prompt)?,
+        (Some(Stdin::Null), None) => open("/dev/null")?,
+        (Some(Stdin::Pty), None) => return Ok(None),
+        (Some(Stdin::Inherit), None) => our_stdin()?,
+        (Some(Stdin::File(file)), None) => open(file)?,
+        (None, None) => {
+            let ours = matches!(what(io::stdin()), Ok(What::Pipe | What::File | What::Socket));
+            if ours && worker.kind.is_none_or(|kind| !kind.is_agent()) {
+                our_stdin()?
+            } else {
+                open("/dev/null")?
+            }
+        }
+    };
+    Ok(Some(given))
 }
 
 fn our_stdin() -> Result<OwnedFd, Failure> {

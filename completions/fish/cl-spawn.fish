@@ -1,11 +1,14 @@
 complete -c cl-spawn -l agent -d 'How to start the worker and how to read its lines' -r
+complete -c cl-spawn -l role -d 'Another role than NAME; auto chooses a crew role by the words of the prompt' -r
+complete -c cl-spawn -l config -d 'A further file of roles, read after the others' -r -F
+complete -c cl-spawn -l run -d 'The run folder from which a role\'s frame takes the answers of other streams' -r -F
 complete -c cl-spawn -s m -l model -d 'The model, by the agent\'s own name for it' -r
 complete -c cl-spawn -l tools -d 'The tools that the agent may use without asking, as a comma list; an empty list is none' -r
 complete -c cl-spawn -l system -d 'What to add to the agent\'s system prompt' -r
 complete -c cl-spawn -l arg -d 'A further argument for the agent, as it is; repeatable' -r
 complete -c cl-spawn -s C -l cwd -d 'Where the worker runs' -r -F
 complete -c cl-spawn -l env -d 'A variable for the worker\'s environment; repeatable' -r
-complete -c cl-spawn -s t -l timeout -d 'How long the whole run may take; 0 is for ever' -r
+complete -c cl-spawn -s t -l timeout -d 'How long the whole run may take; 0 is for ever (the default, unless the role says more)' -r
 complete -c cl-spawn -s k -l kill-after -d 'How long to wait between two steps when stopping a worker' -r
 complete -c cl-spawn -l idle -d 'How long the worker may show no sign of life; 0 is for ever (for agents 10m)' -r
 complete -c cl-spawn -l linger -d 'How long an agent may live on after its last result with nothing pending; 0 is for ever (for agents 10s)' -r
@@ -19,10 +22,11 @@ complete -c cl-spawn -l stderr -d 'Where the worker\'s stderr goes: event (into 
 pass\t'To our stderr'
 drop\t'Nowhere'"
 complete -c cl-spawn -l heartbeat -d 'After how long a silence to say so in the stream; 0 is never' -r
-complete -c cl-spawn -s n -l nice -d 'The niceness of the worker and all it starts' -r
+complete -c cl-spawn -s n -l nice -d 'The niceness of the worker and all it starts (by the role\'s priority 0, 5, 10 or 15, else 0)' -r
 complete -c cl-spawn -l color -d 'When to colour: auto (on a terminal, unless NO_COLOR is set), always or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set; elsewhere when CLICOLOR_FORCE is'
 always\t'Always'
 never\t'Never'"
+complete -c cl-spawn -l roles -d 'List the roles in force and where each comes from, and do nothing else'
 complete -c cl-spawn -l partial -d 'Ask for the answer token by token'
 complete -c cl-spawn -l dry-run -d 'Print the environment and the command that would be run, and nothing else'
 complete -c cl-spawn -s h -l help -d 'Print help (see more with \'--help\')'

@@ -9,6 +9,7 @@ pub mod line;
 pub mod manual;
 pub mod outcome;
 pub mod policy;
+pub mod role;
 pub mod sink;
 pub mod source;
 pub mod state;

@@ -11,6 +11,7 @@ mod outcomes;
 mod progress;
 mod readme;
 mod replay;
+mod roles;
 mod spawn;
 mod tee;
 mod wait;

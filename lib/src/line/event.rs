@@ -170,6 +170,9 @@ pub struct Start {
     /// The role, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
+    /// Why that role, where cl-spawn chose it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
     /// The scheduling priority, 1 first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<u32>,

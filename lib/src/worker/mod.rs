@@ -21,7 +21,7 @@ mod warden;
 
 pub use capture::Capture;
 pub use ending::Ended;
-pub use order::Order;
+pub use order::{Order, Played};
 pub use pump::StderrTo;
 pub use rules::Limits;
 pub use supervise::run;

@@ -30,6 +30,8 @@ pub struct Order {
     pub stdin: Option<OwnedFd>,
     /// The prompt, to be told in `start`.
     pub prompt: Option<String>,
+    /// The role it plays, to be told in `start`.
+    pub role: Option<Played>,
     /// How stdout is taken.
     pub capture: Capture,
     /// Where stderr goes.
@@ -40,6 +42,17 @@ pub struct Order {
     pub limits: Limits,
     /// What an agent that only its first line tells gets for limits left open: idle and linger.
     pub agent_limits: (Option<Duration>, Option<Duration>),
+}
+
+/// A role, as `start` tells it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Played {
+    /// Its name.
+    pub name: String,
+    /// Why this one, where it was chosen by the words of the prompt.
+    pub because: Option<String>,
+    /// Its scheduling priority, 1 first.
+    pub priority: Option<u32>,
 }
 
 /// The most of a prompt that is told in `start`.
@@ -76,7 +89,10 @@ impl Order {
                 .unwrap_or_default(),
             prompt: self.prompt.take().map(shortened),
             limits,
-            ..Start::default()
+            role: self.role.as_ref().map(|role| role.name.clone()),
+            because: self.role.as_ref().and_then(|role| role.because.clone()),
+            priority: self.role.as_ref().and_then(|role| role.priority),
+            pid: None,
         }
     }
 }

@@ -91,6 +91,7 @@ fn start() -> Start {
         cwd: "/".into(),
         host: "x".into(),
         pid: Some(1),
+        because: Some("x".to_owned()),
         role: Some("x".into()),
         priority: Some(1),
         prompt: Some("x".into()),
