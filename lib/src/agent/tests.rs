@@ -18,30 +18,30 @@ fn account(kind: Kind, lines: &str) -> Account {
 
 macro_rules! recording {
     ($name:literal) => {
-        include_str!(concat!("../../tests/data/agents/", $name, ".ndjson"))
+        include_str!(concat!("../../../tests/data/recordings/", $name, ".ndjson"))
     };
 }
 
 const RECORDINGS: [(Kind, &str); 19] = [
-    (Kind::Claude, recording!("claude-api-401")),
-    (Kind::Claude, recording!("claude-api-500-once")),
-    (Kind::Claude, recording!("claude-bash-run-in-background-8s")),
-    (Kind::Claude, recording!("claude-max-budget")),
-    (Kind::Claude, recording!("claude-partial-messages")),
-    (Kind::Claude, recording!("claude-sigint-midstream-partial")),
-    (Kind::Claude, recording!("claude-subagent-background")),
-    (Kind::Claude, recording!("claude-tools-permission-denied")),
-    (Kind::Claude, recording!("claude-tools-todowrite-unknown")),
-    (Kind::Claude, recording!("claude-v2.1.197-partial")),
-    (Kind::Claude, recording!("claude-resume-unknown")),
-    (Kind::Codex, recording!("codex-api-500")),
-    (Kind::Codex, recording!("codex-plain-text")),
-    (Kind::Codex, recording!("codex-sigint-midstream")),
-    (Kind::Gemini, recording!("gemini-api-500")),
-    (Kind::Gemini, recording!("gemini-plain-text")),
-    (Kind::Qwen, recording!("qwen-api-500")),
-    (Kind::Qwen, recording!("qwen-plain-text")),
-    (Kind::Opencode, recording!("opencode-plain-text")),
+    (Kind::Claude, recording!("claude/api-401")),
+    (Kind::Claude, recording!("claude/api-500-once")),
+    (Kind::Claude, recording!("claude/bash-run-in-background-8s")),
+    (Kind::Claude, recording!("claude/max-budget")),
+    (Kind::Claude, recording!("claude/partial-messages")),
+    (Kind::Claude, recording!("claude/sigint-midstream-partial")),
+    (Kind::Claude, recording!("claude/subagent-background")),
+    (Kind::Claude, recording!("claude/tools-permission-denied")),
+    (Kind::Claude, recording!("claude/tools-todowrite-unknown")),
+    (Kind::Claude, recording!("claude/v2.1.197-partial")),
+    (Kind::Claude, recording!("claude/resume-unknown")),
+    (Kind::Codex, recording!("codex/api-500")),
+    (Kind::Codex, recording!("codex/plain-text")),
+    (Kind::Codex, recording!("codex/sigint-midstream")),
+    (Kind::Gemini, recording!("gemini/api-500")),
+    (Kind::Gemini, recording!("gemini/plain-text")),
+    (Kind::Qwen, recording!("qwen/api-500")),
+    (Kind::Qwen, recording!("qwen/plain-text")),
+    (Kind::Opencode, recording!("opencode/plain-text")),
 ];
 
 const HELLO: &str = "Hello from a fake model: naïve 🦊 done.";
@@ -68,7 +68,7 @@ fn an_agent_is_known_by_its_first_line() {
 
 #[test]
 fn claude_counts_each_message_once_and_each_turn() {
-    let account = account(Kind::Claude, recording!("claude-subagent-background"));
+    let account = account(Kind::Claude, recording!("claude/subagent-background"));
     assert_eq!(account.results, 2);
     assert_eq!(account.pending, Vec::<String>::new());
     assert_eq!(account.answer().as_deref(), Some("Recovered and done."));
@@ -82,7 +82,7 @@ fn claude_counts_each_message_once_and_each_turn() {
 
 #[test]
 fn claude_tells_its_background_work_as_a_whole() {
-    let open: Vec<Fact> = facts(Kind::Claude, recording!("claude-bash-run-in-background-8s"))
+    let open: Vec<Fact> = facts(Kind::Claude, recording!("claude/bash-run-in-background-8s"))
         .into_iter()
         .filter(|fact| matches!(fact, Fact::Background(_) | Fact::Result(_)))
         .collect();
@@ -95,7 +95,7 @@ fn claude_tells_its_background_work_as_a_whole() {
 
 #[test]
 fn claude_sub_agents_do_not_answer() {
-    let texts: Vec<(String, bool)> = facts(Kind::Claude, recording!("claude-subagent-background"))
+    let texts: Vec<(String, bool)> = facts(Kind::Claude, recording!("claude/subagent-background"))
         .into_iter()
         .filter_map(|fact| match fact {
             Fact::Text { text, sub } => Some((text, sub)),
@@ -108,9 +108,9 @@ fn claude_sub_agents_do_not_answer() {
 
 #[test]
 fn claude_denials() {
-    let account = account(Kind::Claude, recording!("claude-tools-permission-denied"));
+    let account = account(Kind::Claude, recording!("claude/tools-permission-denied"));
     assert_eq!(account.denials, ["Write", "WebFetch"]);
-    let tools: Vec<Fact> = facts(Kind::Claude, recording!("claude-tools-permission-denied"))
+    let tools: Vec<Fact> = facts(Kind::Claude, recording!("claude/tools-permission-denied"))
         .into_iter()
         .filter(|fact| matches!(fact, Fact::ToolStart { .. } | Fact::ToolEnd { .. }))
         .collect();
@@ -120,7 +120,7 @@ fn claude_denials() {
 
 #[test]
 fn claude_interrupted() {
-    let account = account(Kind::Claude, recording!("claude-sigint-midstream-partial"));
+    let account = account(Kind::Claude, recording!("claude/sigint-midstream-partial"));
     let result = account.result.as_ref().unwrap();
     assert!(result.error);
     assert_eq!(result.terminal_reason.as_deref(), Some("aborted_streaming"));
@@ -130,7 +130,7 @@ fn claude_interrupted() {
 
 #[test]
 fn claude_retries_and_errors() {
-    let lines = recording!("claude-api-500-once");
+    let lines = recording!("claude/api-500-once");
     let retry = facts(Kind::Claude, lines)
         .into_iter()
         .find(|fact| matches!(fact, Fact::Retry { .. }));
@@ -148,7 +148,7 @@ fn claude_retries_and_errors() {
         "{delay} {because}"
     );
 
-    let refused = account(Kind::Claude, recording!("claude-api-401"));
+    let refused = account(Kind::Claude, recording!("claude/api-401"));
     let result = refused.result.as_ref().unwrap();
     assert_eq!(
         (result.error, result.subtype.as_str(), result.api_status),
@@ -162,20 +162,20 @@ fn claude_retries_and_errors() {
             .starts_with("authentication_failed: ")
     );
 
-    let spent = account(Kind::Claude, recording!("claude-max-budget"));
+    let spent = account(Kind::Claude, recording!("claude/max-budget"));
     let result = spent.result.as_ref().unwrap();
     assert_eq!(result.subtype, "error_max_budget_usd");
     assert_eq!(result.text.as_deref(), Some("Reached maximum budget ($0.02)"));
 
-    let unknown = account(Kind::Claude, recording!("claude-resume-unknown"));
+    let unknown = account(Kind::Claude, recording!("claude/resume-unknown"));
     assert!(unknown.answer().unwrap().starts_with("No conversation found"));
 }
 
 #[test]
 fn claude_pieces_add_up_to_the_block() {
     for lines in [
-        recording!("claude-partial-messages"),
-        recording!("claude-v2.1.197-partial"),
+        recording!("claude/partial-messages"),
+        recording!("claude/v2.1.197-partial"),
     ] {
         let (mut pieces, mut blocks) = (String::new(), String::new());
         for fact in facts(Kind::Claude, lines) {
@@ -215,7 +215,7 @@ fn claude_task_lists() {
             .collect()
     };
     // A tool that does not exist makes no list.
-    assert_eq!(lists(recording!("claude-tools-todowrite-unknown")).len(), 0);
+    assert_eq!(lists(recording!("claude/tools-todowrite-unknown")).len(), 0);
 
     let call = |id: &str, name: &str, input: &str| {
         format!(
@@ -256,18 +256,18 @@ fn claude_task_lists() {
 
 #[test]
 fn qwen_errors_are_errors() {
-    let failed = account(Kind::Qwen, recording!("qwen-api-500"));
+    let failed = account(Kind::Qwen, recording!("qwen/api-500"));
     assert!(failed.result.unwrap().error);
-    let good = account(Kind::Qwen, recording!("qwen-plain-text"));
+    let good = account(Kind::Qwen, recording!("qwen/plain-text"));
     assert_eq!(good.answer().as_deref(), Some(HELLO));
     assert!(!good.result.unwrap().error);
-    let partial = account(Kind::Qwen, recording!("qwen-partial-messages"));
+    let partial = account(Kind::Qwen, recording!("qwen/partial-messages"));
     assert_eq!(partial.answer().as_deref(), Some(HELLO));
 }
 
 #[test]
 fn codex_turns() {
-    let good = account(Kind::Codex, recording!("codex-plain-text"));
+    let good = account(Kind::Codex, recording!("codex/plain-text"));
     assert_eq!(good.answer().as_deref(), Some(HELLO));
     assert_eq!(
         good.usage(),
@@ -280,14 +280,14 @@ fn codex_turns() {
     );
     assert!(good.session.is_some() && !good.in_turn && !good.result.unwrap().error);
 
-    let failed = facts(Kind::Codex, recording!("codex-api-500"));
+    let failed = facts(Kind::Codex, recording!("codex/api-500"));
     let retries = failed
         .iter()
         .filter(|fact| matches!(fact, Fact::Retry { max: Some(5), .. }));
     assert_eq!(retries.count(), 5);
     assert!(matches!(failed.last(), Some(Fact::Result(result)) if result.error));
 
-    let cut = account(Kind::Codex, recording!("codex-sigint-midstream"));
+    let cut = account(Kind::Codex, recording!("codex/sigint-midstream"));
     assert!(cut.in_turn && cut.result.is_none());
 }
 
@@ -321,11 +321,11 @@ fn codex_items() {
 
 #[test]
 fn gemini_answers_in_pieces_alone() {
-    let good = account(Kind::Gemini, recording!("gemini-plain-text"));
+    let good = account(Kind::Gemini, recording!("gemini/plain-text"));
     assert_eq!(good.answer().as_deref(), Some(HELLO));
     assert_eq!(good.usage().map(|usage| (usage.input, usage.output)), Some((100, 10)));
     assert!(!good.result.unwrap().error);
-    let cut = account(Kind::Gemini, recording!("gemini-api-500"));
+    let cut = account(Kind::Gemini, recording!("gemini/api-500"));
     assert!(cut.in_turn && cut.answer().is_none());
     let failed = r#"{"type":"result","status":"error","error":{"type":"X","message":"no"},"stats":{}}"#;
     let failed = account(Kind::Gemini, failed).result.unwrap();
@@ -334,7 +334,7 @@ fn gemini_answers_in_pieces_alone() {
 
 #[test]
 fn opencode_ends_with_its_last_step() {
-    let good = account(Kind::Opencode, recording!("opencode-plain-text"));
+    let good = account(Kind::Opencode, recording!("opencode/plain-text"));
     assert_eq!(good.answer().as_deref(), Some(HELLO));
     assert_eq!(good.usage().map(|usage| (usage.input, usage.output)), Some((100, 10)));
     assert_eq!(good.cost(), Some(0.0));
