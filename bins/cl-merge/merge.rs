@@ -11,7 +11,7 @@ use harmony::source::{Id, Intake, Named, Out, Place, Registry, Sources, Step, pa
 use harmony::sys::signals::Stops;
 use nix::sys::epoll::EpollFlags;
 use std::io::{self, IsTerminal};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The longest line of a worker that travels in one piece.
 const MAX_LINE: usize = 64 << 20;
@@ -85,6 +85,7 @@ fn merge(args: &Args, fifos: &Fifos, stops: &Stops) -> Result<u8, End> {
         files: 0,
         events: Stamper::new(Name::near("cl-merge")),
         cut: None,
+        patience: None,
         failed,
     };
     let also = sources.watch_also(stops.fd(), EpollFlags::EPOLLIN, SIGNAL);
@@ -94,6 +95,9 @@ fn merge(args: &Args, fifos: &Fifos, stops: &Stops) -> Result<u8, End> {
     also.map_err(|error| own("stdout", error))?;
     merge.run(&mut sources, stops)
 }
+
+/// How long the writers may take for their end, once we are told to stop.
+const WRAP_UP: Duration = Duration::from_secs(5);
 
 struct Merge<'a> {
     args: &'a Args,
@@ -107,13 +111,22 @@ struct Merge<'a> {
     events: Stamper,
     /// Why we stop before the sources do.
     cut: Option<String>,
+    /// Until when what still writes may end by itself, once we are told to stop.
+    patience: Option<Instant>,
     failed: bool,
 }
 
 impl Merge<'_> {
     fn run(&mut self, sources: &mut Sources, stops: &Stops) -> Result<u8, End> {
         loop {
-            let wait = self.out.sorter.as_ref().and_then(|sorter| sorter.wait(Instant::now()));
+            let now = Instant::now();
+            if self.patience.is_some_and(|until| until <= now) {
+                self.patience = None;
+                sources.finish();
+            }
+            let sorted = self.out.sorter.as_ref().and_then(|sorter| sorter.wait(now));
+            let patience = self.patience.map(|until| until.saturating_duration_since(now));
+            let wait = [sorted, patience].into_iter().flatten().min();
             let step = sources
                 .next(wait)
                 .map_err(|error| End::Failure(Failure::io("epoll", &error)))?;
@@ -141,9 +154,16 @@ impl Merge<'_> {
                     return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
                 }
                 Step::Other(_) => {
+                    stops.hush();
                     if let Some(signal) = stops.signal().filter(|_| self.cut.is_none()) {
                         self.cut = Some(format!("cl-merge was stopped by {signal}"));
-                        sources.finish();
+                        // On a Ctrl-C the writers end as well, and their last lines say how. What is followed, or has
+                        // no writer yet, has no end to wait for.
+                        if self.args.follow || self.args.mkfifo {
+                            sources.finish();
+                        } else {
+                            self.patience = Some(Instant::now() + WRAP_UP);
+                        }
                     }
                 }
                 Step::Quiet => {
@@ -155,7 +175,9 @@ impl Merge<'_> {
                         sources.finish();
                     }
                 }
-                Step::Late => self.out.flush()?,
+                Step::Late => {
+                    self.out.flush()?;
+                }
                 Step::Ended => break,
             }
         }

@@ -179,7 +179,12 @@ impl Tee {
         }
         match fate {
             Fate::Dead(error) => {
-                if self.report.sink_failed(&sink.name, sink.is_stdout, &error) == Then::Stop {
+                if let Some(signal) = self.signals.take() {
+                    self.wrap_up(signal);
+                }
+                // Told to end, a whole pipeline goes at once; the logs still get what the writers say of their end.
+                let wraps_up = sink.is_stdout && self.told.is_some() && !self.sinks.is_empty();
+                if self.report.sink_failed(&sink.name, sink.is_stdout, &error) == Then::Stop && !wraps_up {
                     self.stop_reading();
                 }
             }

@@ -39,6 +39,11 @@ struct Process {
 }
 
 impl Input {
+    /// Whether it is a stream on stdin.
+    pub fn is_stream(&self) -> bool {
+        self.kind == Kind::Stdin
+    }
+
     /// Opens the targets, stdin where there is none.
     pub fn open(targets: &[OsString]) -> Result<Self, Failure> {
         let mut processes = Vec::new();

@@ -13,6 +13,7 @@ use harmony::sink::Shared;
 use harmony::source::Step;
 use harmony::state::State;
 use harmony::sys::{startup, terminal};
+use nix::libc;
 use nix::sys::epoll::EpollFlags;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
@@ -20,6 +21,9 @@ use std::time::{Duration, Instant};
 
 /// Our reader went away: as a program that SIGPIPE ends.
 const READER_GONE: u8 = 141;
+
+/// How long the streams may take for their end, once a terminal told all of us to stop.
+const WRAP_UP: Duration = Duration::from_secs(5);
 
 /// How long a display on our terminal may take for its last picture.
 const LAST_PICTURE: Duration = Duration::from_secs(1);
@@ -90,6 +94,8 @@ struct Wait<'a> {
     mid_line: bool,
     deadline: Option<Instant>,
     grace: Option<Instant>,
+    /// The signal that ended the wait, and until when we listen all the same.
+    cancelled: Option<(i32, Instant)>,
     partials: Option<Partials>,
     watchdog: Option<Watchdog>,
 }
@@ -130,6 +136,7 @@ impl<'a> Wait<'a> {
             mid_line: false,
             deadline,
             grace: None,
+            cancelled: None,
             partials: args.partial.map(|every| Partials {
                 every,
                 due: now,
@@ -186,6 +193,11 @@ impl<'a> Wait<'a> {
                     false
                 }
                 Step::Other(token) if token < u64::from(signals.count()) => match signals.take(token as u32) {
+                    // What a terminal sends, the whole pipeline hears: its last lines say how the streams ended.
+                    Some(Asked::End(signal)) if self.may_wrap_up(signal, input) => {
+                        self.cancelled = Some((signal, Instant::now() + WRAP_UP));
+                        false
+                    }
                     Some(Asked::End(signal)) => return Ok(Ending::Cancelled(signal)),
                     Some(Asked::Suspended(pause)) => {
                         self.suspended(pause);
@@ -207,6 +219,12 @@ impl<'a> Wait<'a> {
                     true
                 }
             };
+            if let Some((signal, until)) = self.cancelled {
+                if ended || until <= Instant::now() {
+                    return Ok(Ending::Cancelled(signal));
+                }
+                continue;
+            }
             if settled && let Some(ending) = self.judge(if ended { More::Never } else { input.more() }) {
                 return Ok(ending);
             }
@@ -217,8 +235,17 @@ impl<'a> Wait<'a> {
         }
     }
 
+    /// Whether a signal leaves time to hear how the streams end: one that others hear, for the first time, with a
+    /// stream to hear it from.
+    fn may_wrap_up(&self, signal: i32, input: &Input) -> bool {
+        matches!(signal, libc::SIGINT | libc::SIGHUP) && self.cancelled.is_none() && input.is_stream()
+    }
+
     /// How long may be waited for the next line.
     fn patience(&self) -> Option<Duration> {
+        if let Some((_, until)) = self.cancelled {
+            return Some(until.saturating_duration_since(Instant::now()));
+        }
         let partial = self
             .partials
             .as_ref()

@@ -83,7 +83,8 @@ impl Live {
 
     fn spawn(&self, args: &[&str]) -> Command {
         let mut command = self.command(tool("cl-spawn"));
-        command.arg("main").args(args);
+        // A name that is no role: what is asked for is all there is.
+        command.arg("alone").args(args);
         command
     }
 

@@ -8,6 +8,7 @@ mod harness;
 mod live;
 mod merge;
 mod outcomes;
+mod pipelines;
 mod progress;
 mod readme;
 mod replay;

@@ -53,6 +53,11 @@ impl Stops {
         Signal::try_from(self.number.load(Ordering::Acquire)).ok()
     }
 
+    /// Heard: not to be readable for that any more.
+    pub fn hush(&self) {
+        let _ = self.event.read();
+    }
+
     /// Readable from the first signal on.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
