@@ -113,7 +113,8 @@ pub const MANUAL: &manual::Sections = &[
     (
         "Signals",
         &[Text(
-            "The first INT or TERM lets it pass on what it has read and close the streams, the second ends it at once.",
+            "At the first INT, TERM or HUP the writers may end by themselves for up to 5 seconds, so that their last lines are \
+             passed on; then the streams are closed. With --follow or --mkfifo they are closed at once. The second ends it.",
         )],
     ),
     (
