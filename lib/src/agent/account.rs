@@ -1,7 +1,8 @@
 //! What an agent's facts add up to at its end.
 
 use super::{Fact, ResultFact};
-use crate::line::Usage;
+use crate::line::{Exit, Usage};
+use serde_json::json;
 use std::collections::HashMap;
 
 /// The sum of one attempt's facts: evidence for its outcome, and the content of its `exit`.
@@ -120,6 +121,21 @@ impl Account {
         let open = std::mem::take(&mut self.open);
         if self.only && !open.is_empty() {
             self.texts.push(open);
+        }
+    }
+
+    /// What it puts into `exit`: all but how the process ended.
+    pub fn exit(&self) -> Exit {
+        Exit {
+            session_id: self.session.clone(),
+            text: self.answer(),
+            turns: self.result.as_ref().and_then(|result| result.turns),
+            cost_usd: self.cost(),
+            usage: self.usage(),
+            resets_at: self.limit.as_ref().and_then(|(_, resets_at)| *resets_at),
+            denials: self.denials.iter().map(|tool| json!({ "tool": tool })).collect(),
+            pending: self.pending.iter().map(|what| json!(what)).collect(),
+            ..Exit::default()
         }
     }
 

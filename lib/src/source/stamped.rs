@@ -106,8 +106,9 @@ impl Stamped {
             judgement.outcome = Outcome::Unknown;
             cut.clone_into(&mut judgement.because);
         }
-        let result = account.result.as_ref();
+        let told = account.exit();
         let exit = Exit {
+            resets_at: told.resets_at.filter(|_| judgement.outcome == Outcome::Limit),
             outcome: judgement.outcome,
             because: judgement.because,
             duration: now.since(self.began).as_secs_f64(),
@@ -115,23 +116,7 @@ impl Stamped {
             lines: self.lines,
             bytes: self.bytes,
             whole: self.whole,
-            session_id: account.session.clone(),
-            text: account.answer(),
-            turns: result.and_then(|result| result.turns),
-            cost_usd: account.cost(),
-            usage: account.usage(),
-            resets_at: account
-                .limit
-                .as_ref()
-                .filter(|_| judgement.outcome == Outcome::Limit)
-                .and_then(|(_, resets_at)| *resets_at),
-            denials: account
-                .denials
-                .iter()
-                .map(|tool| serde_json::json!({ "tool": tool }))
-                .collect(),
-            pending: account.pending.iter().map(|what| what.as_str().into()).collect(),
-            ..Exit::default()
+            ..told
         };
         self.stamper.event(&Event::Exit(Box::new(exit)), now, made);
     }

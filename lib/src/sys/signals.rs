@@ -1,5 +1,6 @@
 //! Being told to stop, as a descriptor that a loop can watch.
 
+use super::process::is_ignored;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigSet, Signal};
 use std::io;
@@ -25,7 +26,7 @@ impl Stops {
     pub fn watch(last: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let set: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
             .into_iter()
-            .filter(|signal| !ignored(*signal))
+            .filter(|signal| !is_ignored(*signal as i32))
             .collect();
         let stops = Self {
             event: Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?),
@@ -61,13 +62,5 @@ impl Stops {
     /// Readable from the first signal on.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
-    }
-}
-
-fn ignored(signal: Signal) -> bool {
-    // SAFETY: a null action only asks, and the answer is written to a structure of the right type that outlives the call.
-    unsafe {
-        let mut old: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal as i32, std::ptr::null(), &raw mut old) == 0 && old.sa_sigaction == libc::SIG_IGN
     }
 }

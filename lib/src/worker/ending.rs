@@ -3,7 +3,6 @@
 use crate::agent::Account;
 use crate::line::Exit;
 use crate::outcome::{End, Evidence, Stop, exit_code, judge, signal_name};
-use serde_json::json;
 use std::io;
 use std::time::Duration;
 
@@ -81,7 +80,7 @@ impl Closing {
             cpu: self.used.map(|used| millis(used.cpu)),
             rss: self.used.map(|used| used.rss),
             warnings: self.warnings,
-            ..of_account(told.account)
+            ..told.account.exit()
         };
         match self.end {
             End::Exited(code) => exit.code = Some(code),
@@ -97,22 +96,6 @@ impl Closing {
         exit.warnings.extend(told.harms.iter().map(|&harm| harm.to_owned()));
         let code = exit_code(exit.outcome, self.end, self.stop);
         (exit, code)
-    }
-}
-
-/// What an account puts into `exit`.
-fn of_account(account: &Account) -> Exit {
-    let result = account.result.as_ref();
-    Exit {
-        session_id: account.session.clone(),
-        text: account.answer(),
-        turns: result.and_then(|result| result.turns),
-        cost_usd: account.cost(),
-        usage: account.usage(),
-        resets_at: account.limit.as_ref().and_then(|(_, resets_at)| *resets_at),
-        denials: account.denials.iter().map(|tool| json!({ "tool": tool })).collect(),
-        pending: account.pending.iter().map(|what| json!(what)).collect(),
-        ..Exit::default()
     }
 }
 
