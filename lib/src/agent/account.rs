@@ -40,8 +40,10 @@ pub struct Account {
     settled: Usage,
     /// Tokens of each message of the turns that are not.
     messages: HashMap<String, Usage>,
-    steps: Option<f64>,
-    told: Option<f64>,
+    /// What this run has cost, as far as it was told.
+    cost: Option<f64>,
+    /// What the conversation had cost at the last result.
+    total: f64,
 }
 
 impl Account {
@@ -82,7 +84,7 @@ impl Account {
                 known.cache_read = known.cache_read.max(usage.cache_read);
                 known.cache_write = known.cache_write.max(usage.cache_write);
             }
-            Fact::Cost(step) => *self.steps.get_or_insert(0.0) += step,
+            Fact::Cost(step) => self.spend(*step),
             Fact::Limit { status, resets_at, .. } => self.limit = Some((status.clone(), *resets_at)),
             Fact::Background(open) => self.pending.clone_from(open),
             Fact::Trouble(text) => self.trouble = Some(text.clone()),
@@ -104,9 +106,23 @@ impl Account {
         let told = result.usage.filter(|usage| *usage != Usage::default());
         self.settled += told.unwrap_or_else(|| sum(&self.messages));
         self.messages.clear();
-        // What a process has cost grows from result to result.
-        self.told = result.cost.or(self.told);
+        // What a conversation has cost grows from result to result; one that was resumed began with more than nothing.
+        let grown = result.cost.map(|total| (total - self.total).max(0.0));
+        if let Some(step) = result.step.or(grown) {
+            self.spend(step);
+        }
+        self.total = result.cost.unwrap_or(self.total);
         self.result = Some(result.clone());
+    }
+
+    fn spend(&mut self, step: f64) {
+        *self.cost.get_or_insert(0.0) += step;
+    }
+
+    /// Takes over from the attempt before, whose conversation goes on: what that has cost is not spent anew.
+    pub fn resume(&mut self, before: &Self) {
+        self.session.clone_from(&before.session);
+        self.total = before.total;
     }
 
     fn deny(&mut self, tool: &str) {
@@ -174,7 +190,7 @@ impl Account {
 
     /// Cost in US dollars, where the agent says it.
     pub fn cost(&self) -> Option<f64> {
-        self.told.or(self.steps)
+        self.cost
     }
 }
 
@@ -246,6 +262,27 @@ mod tests {
         assert_eq!(account.cost(), Some(0.7));
         assert_eq!(account.answer().as_deref(), Some("two"));
         assert_eq!(account.results, 2);
+    }
+
+    #[test]
+    fn a_resumed_conversation_costs_what_it_costs_from_now_on() {
+        let mut account = Account::default();
+        let result = |cost: f64, step: Option<f64>| {
+            let result = ResultFact {
+                cost: Some(cost),
+                step,
+                ..ResultFact::default()
+            };
+            Fact::Result(Box::new(result))
+        };
+        account.add(&result(5.0, Some(1.0)));
+        assert_eq!(account.cost(), Some(1.0));
+        account.add(&result(7.0, None));
+        assert_eq!(account.cost(), Some(3.0));
+        let mut next = Account::default();
+        next.resume(&account);
+        next.add(&result(7.5, None));
+        assert_eq!(next.cost(), Some(0.5));
     }
 
     #[test]
