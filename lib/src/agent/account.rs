@@ -24,6 +24,8 @@ pub struct Account {
     pub trouble: Option<String>,
     /// Why the agent last tried again by itself, as long as no text has come since.
     pub retrying: Option<String>,
+    /// Whether there is work that would be lost: a block of the answer, or a tool that has ended.
+    pub worked: bool,
     /// Whether anything of an agent's own kind was read at all.
     pub spoke: bool,
     /// Whether a turn has begun that has no result yet.
@@ -44,6 +46,8 @@ pub struct Account {
     cost: Option<f64>,
     /// What the conversation had cost at the last result.
     total: f64,
+    /// Cost and tokens when the last turn was told.
+    told: (Option<f64>, Usage),
 }
 
 impl Account {
@@ -64,6 +68,7 @@ impl Account {
             }
             Fact::Retry { because, .. } => self.retrying = Some(because.clone()),
             Fact::Text { text, sub: false } => {
+                self.worked = true;
                 self.retrying = None;
                 // A finished block repeats its pieces, unless they were all there is.
                 self.close();
@@ -89,7 +94,8 @@ impl Account {
             Fact::Background(open) => self.pending.clone_from(open),
             Fact::Trouble(text) => self.trouble = Some(text.clone()),
             Fact::Result(result) => self.settle(result),
-            Fact::Text { .. } | Fact::Thinking | Fact::ToolEnd { .. } | Fact::Tasks(_) => {}
+            Fact::ToolEnd { .. } => self.worked = true,
+            Fact::Text { .. } | Fact::Thinking | Fact::Tasks(_) => {}
         }
     }
 
@@ -152,6 +158,23 @@ impl Account {
             denials: self.denials.iter().map(|tool| json!({ "tool": tool })).collect(),
             pending: self.pending.iter().map(|what| json!(what)).collect(),
             ..Exit::default()
+        }
+    }
+
+    /// What the turn that has just ended puts into `turn`: its own cost and tokens.
+    pub fn turn(&mut self) -> Exit {
+        let (cost, usage) = (self.cost(), self.usage().unwrap_or_default());
+        let (cost_before, before) = std::mem::replace(&mut self.told, (cost, usage));
+        Exit {
+            cost_usd: cost.map(|cost| cost - cost_before.unwrap_or(0.0)),
+            usage: Some(usage - before).filter(|usage| *usage != Usage::default()),
+            denials: self
+                .result
+                .iter()
+                .flat_map(|result| &result.denials)
+                .map(|tool| json!({ "tool": tool }))
+                .collect(),
+            ..self.exit()
         }
     }
 

@@ -83,6 +83,8 @@ struct Line<'a> {
     #[serde(borrow)]
     num_turns: Soft<'a>,
     #[serde(borrow)]
+    queued_turn_count: Soft<'a>,
+    #[serde(borrow)]
     total_cost_usd: Soft<'a>,
     #[serde(borrow)]
     model_usage_since_last_result: Part<'a>,
@@ -348,6 +350,7 @@ impl Lines {
             usage: usage(line.usage),
             session: line.session_id.owned(),
             denials: denials.filter_map(|denial| denial.tool_name.into_string()).collect(),
+            queued: line.queued_turn_count.count().unwrap_or(0),
         }
     }
 }

@@ -125,10 +125,7 @@ pub fn command(ask: &Ask) -> Result<Launch, String> {
         match ask.agent {
             Kind::Claude | Kind::Qwen => push("append-system-prompt", system),
             // A JSON string is a TOML string.
-            Kind::Codex => push(
-                "config",
-                &format!("developer_instructions={}", json!(system)),
-            ),
+            Kind::Codex => push("config", &format!("developer_instructions={}", json!(system))),
             _ => return no_word("--system", "; put it into the prompt"),
         }
     }
@@ -318,7 +315,12 @@ mod tests {
 
     #[test]
     fn each_names_a_conversation_in_its_own_words() {
-        let of = |agent, session| argv(&Ask { session, ..Ask::new(agent) });
+        let of = |agent, session| {
+            argv(&Ask {
+                session,
+                ..Ask::new(agent)
+            })
+        };
         let (new, resumed) = (Session::New("u".into()), Session::Resumed("u".into()));
         let forked = |id: Option<&str>| Session::Forked {
             of: "u".into(),

@@ -6,6 +6,7 @@ mod account;
 mod claude;
 mod codex;
 mod gemini;
+mod kept;
 mod launch;
 mod opencode;
 mod recognise;
@@ -15,6 +16,7 @@ mod tasks;
 
 use crate::line::Usage;
 pub use account::Account;
+pub use kept::is_kept;
 pub use launch::{Ask, Launch, Session, command, message};
 use std::path::Path;
 
@@ -202,6 +204,8 @@ pub struct ResultFact {
     pub session: Option<String>,
     /// Tools denied.
     pub denials: Vec<String>,
+    /// Messages that wait to be answered after this result.
+    pub queued: u64,
 }
 
 /// Reads the lines of one agent.
