@@ -21,6 +21,9 @@ const AGENT_LINGER: Duration = Duration::from_secs(10);
 /// What a conversation that was cut off is asked to do.
 const GO_ON: &str = "The last run was cut off before it ended. Go on where you left off.";
 
+/// Changes to the environment: `None` removes.
+pub type Environment = Vec<(OsString, Option<OsString>)>;
+
 /// A worker: what to run, how to read it.
 #[derive(Debug, Clone)]
 pub struct Worker {
@@ -269,9 +272,9 @@ impl Workers {
     }
 
     /// The changes to the environment, the user's own last.
-    fn environment(&self, worker: &Worker, session: Option<&str>, number: u32) -> Vec<(OsString, Option<OsString>)> {
+    fn environment(&self, worker: &Worker, session: Option<&str>, number: u32) -> Environment {
         let name = self.name.as_str();
-        let mut env: Vec<(OsString, Option<OsString>)> = vec![("CLAUDECODE".into(), None)];
+        let mut env: Environment = vec![("CLAUDECODE".into(), None)];
         let mut set = |name: &str, value: &str| env.push((name.into(), Some(value.into())));
         set("CL_STREAM", name);
         set("CL_ATTEMPT", &number.to_string());
@@ -291,7 +294,7 @@ impl Workers {
     }
 
     /// The first attempt's environment and command, for `--dry-run`.
-    pub fn first(&self) -> io::Result<(Vec<(OsString, Option<OsString>)>, Vec<OsString>)> {
+    pub fn first(&self) -> io::Result<(Environment, Vec<OsString>)> {
         let which = Which {
             number: 1,
             worker: 0,
