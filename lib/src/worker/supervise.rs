@@ -58,6 +58,7 @@ pub(super) fn attempt(
     if let Some(before) = course.before.take().filter(|_| attempt.resumed) {
         reading.resume(&before);
     }
+    let kept = feed.is_some().then_some(course.attempts);
     let pump = Pump::new(
         taps,
         voice,
