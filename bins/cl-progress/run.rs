@@ -106,6 +106,7 @@ fn watch(args: &Args, how: How, passes: bool) -> Result<u8, Failure> {
         color: args.common.color.on(how == How::Tty),
         messages: args.lines,
         only: args.only.clone(),
+        zone: TimeZone::system(),
     };
     let mut sources = sources(args.run.is_some())?;
     let (mut wake, mut pump) = (None, None);
@@ -232,6 +233,7 @@ fn frame(args: &Args, fold: &Fold) -> String {
         color: args.common.color.on(stdout.is_terminal()),
         messages: args.lines,
         only: args.only.clone(),
+        zone: TimeZone::system(),
     };
     let (state, now) = (&fold.state, Ts::now());
     let lines: Vec<String> = match args.progress {

@@ -81,6 +81,15 @@ pub struct Source {
     replaced: bool,
 }
 
+impl Source {
+    /// How long the file is now, in bytes; 0 of what is no regular file.
+    pub fn length(&self) -> u64 {
+        let input = self.input.as_ref().filter(|input| input.regular);
+        let state = input.and_then(|input| input.state().ok());
+        state.map_or(0, |(_, _, length)| length)
+    }
+}
+
 /// Something to tell that needs no look at a descriptor.
 #[derive(Debug)]
 enum Todo {
