@@ -8,11 +8,12 @@ use crate::signals::{Asked, Signals};
 use crate::watchdog::Watchdog;
 use harmony::cli::{self, Failure, reason};
 use harmony::line::{Event, Name, Stamper, Ts, header, subtype};
-use harmony::policy::{Enough, More, Policy, Verdict};
+use harmony::policy::{Enough, More, Policy, Turns, Verdict};
 use harmony::sink::Shared;
 use harmony::source::Step;
 use harmony::state::State;
 use harmony::sys::{startup, terminal};
+use harmony::view;
 use nix::libc;
 use nix::sys::epoll::EpollFlags;
 use std::io::{self, IsTerminal};
@@ -33,7 +34,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     if args.partial.is_some() && args.output != Output::Json {
         return Err(ours("--partial: goes with -o json only"));
     }
-    let mut input = Input::open(&args.targets)?;
+    let mut input = Input::open(&args.targets, args.turn.is_some())?;
     let mut signals = Signals::listen().map_err(|error| failed("signals", &error))?;
     let mut wait = match Wait::new(args) {
         Ok(wait) => wait,
@@ -56,6 +57,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
             args.exit_code_from
                 .as_ref()
                 .and_then(|name| wait.state.get(name.as_str())),
+            &wait.policy,
         )),
         Err(Stop::Reader) => Ok(READER_GONE),
         Err(Stop::Failed(failure)) => Err(failure),
@@ -129,6 +131,7 @@ impl<'a> Wait<'a> {
                 need: names(&args.need),
                 expect: names(&args.expect),
                 trust: args.trust,
+                turns: args.turn.map(Turns::new),
             },
             state: State::default(),
             stdout: if writes { Some(Shared::stdout()?) } else { None },
@@ -171,17 +174,20 @@ impl<'a> Wait<'a> {
                 .next(self.patience())
                 .map_err(|e| Stop::Failed(failed("stdin", &e)))?
             {
-                Step::Lines(_, lines) => {
-                    self.lines(lines)?;
+                Step::Lines(id, lines) => {
+                    let stale = input.old.take(id, lines.len());
+                    self.lines(lines, stale)?;
                     input.more() == More::Open
                 }
                 // A last line without a line feed may still be whole; a piece of one is not.
-                Step::Tail(_, line) => {
-                    self.fold(line);
+                Step::Tail(id, line) => {
+                    let stale = input.old.take(id, line.len());
+                    self.fold(line, stale == line.len());
                     self.pass(line, true)?;
                     true
                 }
-                Step::Piece { bytes, last, eol, .. } => {
+                Step::Piece { id, bytes, last, eol } => {
+                    input.old.take(id, bytes.len() + usize::from(last && eol));
                     self.pass(bytes, true)?;
                     if last && eol {
                         self.pass(b"\n", false)?;
@@ -255,17 +261,23 @@ impl<'a> Wait<'a> {
         Some(next.saturating_duration_since(Instant::now()))
     }
 
-    fn lines(&mut self, lines: &[u8]) -> io::Result<()> {
+    /// Takes whole lines, of which the first `stale` bytes had been written before we began.
+    fn lines(&mut self, lines: &[u8], stale: usize) -> io::Result<()> {
         let mut from = 0;
         for feed in memchr::memchr_iter(b'\n', lines) {
-            self.fold(&lines[from..feed]);
+            self.fold(&lines[from..feed], feed < stale);
             from = feed + 1;
         }
         self.pass(lines, false)
     }
 
-    fn fold(&mut self, line: &[u8]) {
-        self.state.line(line);
+    fn fold(&mut self, line: &[u8], stale: bool) {
+        let at = self.state.line(line);
+        if let (Some(turns), Some(at)) = (&mut self.policy.turns, at)
+            && header(line).and_then(|head| subtype(line, &head)) == Some(b"turn")
+        {
+            turns.see(&self.state.streams()[at], !stale);
+        }
         if let Some(partials) = &mut self.partials {
             let own = header(line).and_then(|head| subtype(line, &head));
             partials.news |= !matches!(own, Some(b"heartbeat" | b"join" | b"leave"));
@@ -352,6 +364,11 @@ impl<'a> Wait<'a> {
             line.push(b'\n');
         }
         self.stamper.event(event, Ts::now(), &mut line);
+        if io::stdout().is_terminal() {
+            line = view::clean_json(&String::from_utf8_lossy(&line))
+                .into_owned()
+                .into_bytes();
+        }
         match &mut self.stdout {
             Some(stdout) => stdout.write(&line),
             None => Ok(()),

@@ -6,6 +6,8 @@ use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, Stdio};
 use std::time::{Duration, Instant};
 
+mod turn;
+
 /// Lines of a stream as cl-spawn writes them: a start, an answer, an end.
 fn line(stream: &str, seq: u64, rest: &str) -> String {
     format!(
@@ -268,6 +270,43 @@ fn an_end_that_nobody_saw() {
 }
 
 #[test]
+fn answers_come_as_they_were_asked_for() {
+    let all = ["b", "z", "a", "main"].map(good).concat();
+    let text = |args: &[&str]| {
+        let args = [args, &["-o", "text"]].concat();
+        feed("cl-wait", &args, all.as_bytes()).ok().text().replace("I am ", "")
+    };
+    assert_eq!(text(&[]), "a\n\nb\n\nmain\n\nz\n");
+    assert_eq!(text(&["--expect", "z,a"]), "z\n\na\n");
+    assert_eq!(text(&["--need", "main", "--expect", "z,b"]), "main\n\nz\n\nb\n");
+    let done = feed("cl-wait", &["--need", "z", "--any", "2"], all.as_bytes()).ok();
+    assert_eq!(
+        crate::harness::text(&verdict(&done), "/text"),
+        "I am z\n\nI am a\n\nI am b\n\nI am main"
+    );
+}
+
+#[test]
+fn a_fifo_in_a_run_folder_is_another_ones() {
+    let dir = scratch();
+    let fifo = mkfifo(&dir.path().join("x"));
+    // Open on both sides, so that what is written stays in it.
+    let mut held = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&fifo)
+        .expect("opens");
+    held.write_all(ends("x", "failed", "").as_bytes()).expect("writes");
+    std::fs::write(dir.path().join("a.ndjson"), good("a")).expect("writes");
+    let folder = dir.path().to_str().expect("UTF-8");
+    let done = finish_without_stdin(&[folder]).ok();
+    assert!(verdict(&done).pointer("/streams/x").is_none());
+    let mut line = vec![0; ends("x", "failed", "").len()];
+    held.read_exact(&mut line).expect("reads");
+    assert_eq!(line, ends("x", "failed", "").as_bytes());
+}
+
+#[test]
 fn nothing_came() {
     assert_eq!(
         feed("cl-wait", &["--any"], b"").exits(1).err,
@@ -399,7 +438,7 @@ fn a_run_folder_is_followed() {
     // Again, now that all is over: what is seen counts as all there is.
     let again = run.to_str().expect("UTF-8");
     let done = finish_without_stdin(&[again, "-o", "text"]).ok();
-    assert_eq!(done.text(), "I am b\n\nI am a\n");
+    assert_eq!(done.text(), "I am a\n\nI am b\n");
     put("e.ndjson", &ends("e", "failed", ""));
     finish_without_stdin(&[again]).exits(1);
 }
@@ -447,6 +486,8 @@ fn misuse() {
         &["--first", "--need", "a"],
         &["--need", "a b"],
         &["--any", "0"],
+        &["--turn=0"],
+        &["--turn=x"],
         &["-t", "x"],
         &["--nonsense"],
     ] {
@@ -479,17 +520,12 @@ fn a_reader_that_stands_still_does_not_hold_up_the_end() {
     feeder.join().expect("ends");
 }
 
-#[test]
-fn a_terminal_gets_nothing_that_acts_on_it() {
+/// What a terminal that is cl-wait's stdout gets.
+fn on_a_terminal(args: &[&str], stream: &str) -> String {
     let pty = nix::pty::openpty(None, None).expect("a terminal");
-    let stream = [
-        start("a"),
-        ends("a", "success", r#","text":"one\u001b[2Jtwo\nthree\u0007""#),
-    ]
-    .concat();
     let mut command = command(tool("cl-wait"));
     command
-        .args(["-o", "text"])
+        .args(args)
         .stdin(Stdio::piped())
         .stdout(pty.slave)
         .stderr(Stdio::piped());
@@ -509,10 +545,38 @@ fn a_terminal_gets_nothing_that_acts_on_it() {
     while let Ok(count @ 1..) = master.read(&mut block) {
         shown.extend_from_slice(&block[..count]);
     }
-    assert_eq!(String::from_utf8_lossy(&shown), "onetwo\r\nthree\r\n");
+    String::from_utf8(shown).expect("UTF-8")
+}
+
+#[test]
+fn a_terminal_gets_nothing_that_acts_on_it() {
+    let stream = [
+        start("a"),
+        ends("a", "success", r#","text":"one\u001b[2Jtwo\nthree\u0007""#),
+    ]
+    .concat();
+    assert_eq!(on_a_terminal(&["-o", "text"], &stream), "onetwo\r\nthree\r\n");
     // Not on a terminal it is what the worker said.
     let done = feed("cl-wait", &["-o", "text"], stream.as_bytes()).ok();
     assert_eq!(done.text(), "one\u{1b}[2Jtwo\nthree\u{7}\n");
+}
+
+#[test]
+fn json_on_a_terminal_is_the_same_json() {
+    let text = "\u{9b}2J\u{202e}é\u{7f}";
+    let stream = [start("a"), ends("a", "success", &format!(r#","text":"{text}""#))].concat();
+    let shown = on_a_terminal(&["--partial", "1h"], &stream);
+    assert!(
+        !shown.contains(|c: char| c.is_control() && !"\r\n".contains(c)),
+        "{shown:?}"
+    );
+    assert!(shown.contains(r"\u009b2J\u202eé\u007f"), "{shown}");
+    assert_eq!(
+        crate::harness::text(json_lines(shown.as_bytes()).last().expect("a line"), "/text"),
+        text
+    );
+    let done = feed("cl-wait", &[] as &[&str], stream.as_bytes()).ok();
+    assert!(done.text().contains(text));
 }
 
 #[test]

@@ -1,0 +1,135 @@
+//! The turns of kept workers.
+
+use super::{Waiting, ends, finish_without_stdin, line, start, verdict};
+use crate::harness::*;
+use std::io::Write;
+use std::path::Path;
+
+/// A turn of a stream.
+fn turn(stream: &str, seq: u64, outcome: &str, text: &str) -> String {
+    let event = format!(r#""type":"cl","subtype":"turn","outcome":"{outcome}","because":"so it is","text":"{text}""#);
+    line(stream, seq, &event)
+}
+
+fn append(path: &Path, text: &str) {
+    let mut file = std::fs::File::options()
+        .append(true)
+        .create(true)
+        .open(path)
+        .expect("opens");
+    file.write_all(text.as_bytes()).expect("writes");
+}
+
+#[test]
+fn the_first_that_comes() {
+    let done = Waiting::new(&["--turn", "-o", "text"])
+        .give(&(start("a") + &turn("a", 2, "success", "one")))
+        .done()
+        .ok();
+    assert_eq!(done.text(), "one\n");
+    // Of each of them, and what comes later is no part of it.
+    let both = [
+        start("a"),
+        start("b"),
+        turn("a", 2, "success", "one"),
+        line("a", 3, r#""type":"cl","subtype":"heartbeat","idle":1.0"#),
+        turn("a", 4, "error", "two"),
+        turn("b", 2, "success", "eins"),
+    ]
+    .concat();
+    let done = Waiting::new(&["--turn", "--expect", "b,a"]).give(&both).done().ok();
+    let last = verdict(&done);
+    assert_eq!(text(&last, "/text"), "eins\n\none");
+    assert_eq!(
+        (text(&last, "/streams/a/outcome"), text(&last, "/streams/a/text")),
+        ("success", "one")
+    );
+    assert!(last.pointer("/streams/a/subtype").is_none());
+}
+
+#[test]
+fn a_turn_of_that_number() {
+    let three = [
+        start("a"),
+        turn("a", 2, "success", "one"),
+        turn("a", 3, "success", "two"),
+        turn("a", 4, "error", "three"),
+    ]
+    .concat();
+    for (number, answer) in [("1", "one\n"), ("2", "two\n")] {
+        let args = [&format!("--turn={number}"), "-o", "text"];
+        assert_eq!(Waiting::new(&args).give(&three).done().ok().text(), answer);
+    }
+    let done = Waiting::new(&["--turn=3"]).give(&three).done().exits(1);
+    assert_eq!(done.err, "cl-wait: a's turn ended as error: so it is\n");
+    let args = ["--turn=4", "-t", "50ms", "-o", "none"];
+    let done = Waiting::new(&args).give(&three).done().exits(124);
+    assert_eq!(done.err, "cl-wait: time is up; not there yet: a\n");
+}
+
+#[test]
+fn an_end_before_the_turn() {
+    let one = start("a") + &turn("a", 2, "success", "one");
+    let done = Waiting::new(&["--turn=2"])
+        .give(&(one.clone() + &ends("a", "killed", "")))
+        .done()
+        .exits(1);
+    assert_eq!(done.err, "cl-wait: a ended as killed: so it is\n");
+    Waiting::new(&["--turn=2"])
+        .give(&(one.clone() + &ends("a", "success", "")))
+        .done()
+        .ok();
+    // No more comes.
+    let done = feed("cl-wait", &["--turn=2"], one.as_bytes()).exits(1);
+    assert_eq!(done.err, "cl-wait: a stopped without telling its end\n");
+    // Another attempt of the same worker goes on with the numbers.
+    let again = line(
+        "a",
+        4,
+        r#""type":"cl","subtype":"start","v":1,"attempt":2,"agent":"claude","pid":2"#,
+    );
+    let done = Waiting::new(&["--turn=2", "-o", "text"])
+        .give(&(one + &again + &turn("a", 5, "success", "two")))
+        .done()
+        .ok();
+    assert_eq!(done.text(), "two\n");
+}
+
+#[test]
+fn exit_as_a_turn_did() {
+    let stream = start("a") + &turn("a", 2, "limit", "no");
+    Waiting::new(&["--turn", "--exit-code-from", "a"])
+        .give(&stream)
+        .done()
+        .exits(75);
+}
+
+#[test]
+fn in_a_run_folder_it_is_one_to_come() {
+    let dir = scratch();
+    let run = dir.path().to_str().expect("UTF-8");
+    let path = dir.path().join("a.ndjson");
+    append(&path, &(start("a") + &turn("a", 2, "success", "one")));
+    // What is there already is met at once by its number only.
+    assert_eq!(
+        finish_without_stdin(&["--turn=1", "-o", "text", run]).ok().text(),
+        "one\n"
+    );
+    finish_without_stdin(&["--turn", "-t", "50ms", run]).exits(124);
+    for target in [run, path.to_str().expect("UTF-8")] {
+        let mut waiting = Waiting::new(&["--turn", "--partial", "0", target]);
+        // It has read what was there.
+        assert_eq!(text(&waiting.next_line(), "/streams/a/phase"), "running");
+        append(&path, &turn("a", 3, "success", "two"));
+        let done = waiting.done().ok();
+        assert_eq!(text(&verdict(&done), "/text"), "two", "{target}");
+    }
+    // One whose stream appears later is one to come, too.
+    let mut waiting = Waiting::new(&["--turn", "--partial", "0", "--expect", "b", run]);
+    assert_eq!(text(&waiting.next_line(), "/streams/a/phase"), "running");
+    append(
+        &dir.path().join("b.ndjson"),
+        &(start("b") + &turn("b", 2, "success", "eins")),
+    );
+    assert_eq!(text(&verdict(&waiting.done().ok()), "/text"), "eins");
+}
