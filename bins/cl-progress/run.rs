@@ -37,6 +37,9 @@ pub fn run(args: Args) -> Result<u8, Failure> {
         ));
     }
     if args.once {
+        if was_closed(1) {
+            return Err(Failure::io("stdout", &Errno::EBADF.into()));
+        }
         return once(&args);
     }
     surroundings.passes = reads_stdin && !surroundings.stdout;
@@ -209,7 +212,7 @@ fn once(args: &Args) -> Result<u8, Failure> {
                 failed = true;
                 complain("cl-progress", &format!("{what}: {}", reason(&error)));
             }
-            Step::Other(_) | Step::Quiet | Step::Late => {}
+            Step::Awaited(_) | Step::Other(_) | Step::Quiet | Step::Late => {}
             Step::Ended => break,
         }
         if let Some(id) = joined {

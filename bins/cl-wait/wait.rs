@@ -34,13 +34,14 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     if args.partial.is_some() && args.output != Output::Json {
         return Err(ours("--partial: goes with -o json only"));
     }
-    let mut input = Input::open(&args.targets, args.turn.is_some())?;
     let mut signals = Signals::listen().map_err(|error| failed("signals", &error))?;
+    // Before the sources take all descriptors there are.
     let mut wait = match Wait::new(args) {
         Ok(wait) => wait,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(READER_GONE),
         Err(error) => return Err(failed("stdout", &error)),
     };
+    let mut input = Input::open(&args.targets, args.turn.is_some())?;
     wait.watch(&mut input, &signals)
         .map_err(|error| failed("sources", &error))?;
     let ending = match wait.until_the_verdict(&mut input, &mut signals) {
@@ -92,6 +93,8 @@ struct Wait<'a> {
     state: State,
     stdout: Option<Shared>,
     stamper: Stamper,
+    /// Whether a source could not be read.
+    unread: bool,
     /// Whether what was copied last ended in the midst of a line.
     mid_line: bool,
     deadline: Option<Instant>,
@@ -136,6 +139,7 @@ impl<'a> Wait<'a> {
             state: State::default(),
             stdout: if writes { Some(Shared::stdout()?) } else { None },
             stamper: Stamper::new(Name::near("cl-wait")),
+            unread: false,
             mid_line: false,
             deadline,
             grace: None,
@@ -196,6 +200,7 @@ impl<'a> Wait<'a> {
                 }
                 Step::Failed(what, error) => {
                     cli::complain("cl-wait", &format!("{what}: {}", reason(&error)));
+                    self.unread = true;
                     false
                 }
                 Step::Other(token) if token < u64::from(signals.count()) => match signals.take(token as u32) {
@@ -217,7 +222,7 @@ impl<'a> Wait<'a> {
                     input.process_ended(&mut self.state, at as usize);
                     true
                 }
-                Step::Joined(_) | Step::Left(_) => false,
+                Step::Joined(_) | Step::Left(_) | Step::Awaited(_) => false,
                 Step::Quiet | Step::Late => true,
                 Step::Ended => {
                     self.state.finish();
@@ -296,6 +301,10 @@ impl<'a> Wait<'a> {
 
     fn judge(&mut self, more: More) -> Option<Ending> {
         match self.policy.judge(&self.state, more) {
+            // Nobody knows what all of them are.
+            Verdict::Met if self.unread && self.policy.enough == Enough::All && self.policy.expect.is_empty() => {
+                Some(Ending::Unmet("not every source could be read".to_owned()))
+            }
             Verdict::Met => Some(Ending::Met),
             Verdict::Impossible(reason) => Some(Ending::Unmet(self.explain(reason))),
             Verdict::Needed => {

@@ -307,6 +307,35 @@ fn a_fifo_in_a_run_folder_is_another_ones() {
 }
 
 #[test]
+fn more_files_than_descriptors() {
+    let dir = scratch();
+    for i in 10..50 {
+        std::fs::write(dir.path().join(format!("s{i}.ndjson")), good(&format!("s{i}"))).expect("writes");
+    }
+    let script = |args: &str| {
+        format!(
+            "ulimit -n 30; cl-wait {args} {} | cat; exit ${{PIPESTATUS[0]}}",
+            dir.path().display()
+        )
+    };
+    let done = bash(&script("")).exits(1);
+    assert!(
+        done.err
+            .contains("/s49.ndjson: Too many open files; allow more with `ulimit -n`\n"),
+        "{}",
+        done.err
+    );
+    assert!(
+        done.err.ends_with("cl-wait: not every source could be read\n"),
+        "{}",
+        done.err
+    );
+    assert_eq!(text(&verdict(&done), "/verdict"), "unmet");
+    // What is needed could be read.
+    bash(&script("--need s10")).exits(0);
+}
+
+#[test]
 fn nothing_came() {
     assert_eq!(
         feed("cl-wait", &["--any"], b"").exits(1).err,

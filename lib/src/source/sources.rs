@@ -7,7 +7,7 @@ use super::input::Input;
 use super::place::{self, Named, Place};
 use super::watch::Watch;
 use crate::line::Name;
-use follow::key;
+use follow::{Awaited, key};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use read::Read;
@@ -53,6 +53,8 @@ pub enum Step<'a> {
     Left(Id),
     /// Something could not be opened or read.
     Failed(String, io::Error),
+    /// What is to be followed is not there yet, and will be read once it is.
+    Awaited(String),
     /// A foreign descriptor has something to tell.
     Other(u64),
     /// All that was there has been read; the next step may take long.
@@ -103,6 +105,7 @@ enum Todo {
     Tail(Id),
     Left(Id),
     Failed(String, io::Error),
+    Awaited(String),
     Other(u64),
 }
 
@@ -139,6 +142,8 @@ pub struct Sources {
     /// What each path that is followed is: a source, or a folder with the name before those of its entries.
     paths: HashMap<PathBuf, Id>,
     folders: HashMap<PathBuf, Option<Name>>,
+    /// What is to be followed once it is there.
+    awaited: HashMap<PathBuf, Awaited>,
 }
 
 impl Sources {
@@ -171,6 +176,7 @@ impl Sources {
             taken: HashSet::new(),
             paths: HashMap::new(),
             folders: HashMap::new(),
+            awaited: HashMap::new(),
         })
     }
 
@@ -194,18 +200,21 @@ impl Sources {
             .zip(&names)
             .filter(|(source, _)| !is_folder(&source.place));
         self.taken.extend(plain.map(|(_, name)| name.clone()));
+        // One number stays free: to look into a folder, or to open a FIFO anew for its next writer.
+        let spare = self.epoll.0.try_clone();
         for (i, (source, name)) in sources.iter().zip(names).enumerate() {
             let shown = source.place.to_string();
             match (&source.place, inherited.remove(&i)) {
                 (_, Some(input)) => self.open(None, name, shown, true, input),
                 (Place::Path(path), None) if is_folder(&source.place) => self.add_folder(path, source.name.clone()),
                 (Place::Path(path), None) => {
-                    let input = Input::open(path);
-                    self.open(Some(path), name, shown, true, input);
+                    let given = source.name.clone();
+                    self.open_or_await(path, Awaited { name, given, shown });
                 }
                 (Place::Inherited(_), None) => {}
             }
         }
+        drop(spare);
         Ok(())
     }
 
@@ -237,6 +246,11 @@ impl Sources {
         &self.list[id]
     }
 
+    /// Whether something is waited for that is not there yet.
+    pub fn awaits(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+
     /// All sources there have been.
     pub fn all(&self) -> &[Source] {
         &self.list
@@ -252,6 +266,7 @@ impl Sources {
         self.ready.clear();
         self.files.clear();
         self.folders.clear();
+        self.awaited.clear();
         for id in 0..self.list.len() {
             if self.list[id].input.is_some() {
                 self.leave(id);
@@ -289,7 +304,7 @@ impl Sources {
             if !self.todo.is_empty() {
                 continue;
             }
-            if self.open == 0 && self.folders.is_empty() && !self.held {
+            if self.open == 0 && self.folders.is_empty() && self.awaited.is_empty() && !self.held {
                 break Told::Ended;
             }
             let timeout = if file.is_some() || !self.quiet {
@@ -322,6 +337,7 @@ impl Sources {
             Told::Todo(Todo::Joined(id)) => Step::Joined(id),
             Told::Todo(Todo::Left(id)) => Step::Left(id),
             Told::Todo(Todo::Failed(what, error)) => Step::Failed(what, error),
+            Told::Todo(Todo::Awaited(shown)) => Step::Awaited(shown),
             Told::Todo(Todo::Other(token)) => Step::Other(token),
             Told::Todo(Todo::Tail(id) | Todo::Carried(id)) => {
                 let source = &mut self.list[id];

@@ -98,3 +98,86 @@ fn following_waits_for_every_source_that_was_named() {
     let (code, rest) = ends(merge, out);
     assert_eq!((code, json_lines(&rest).len()), (0, 3));
 }
+
+#[test]
+fn follows_a_fifo_though_no_descriptor_is_left() {
+    let dir = scratch();
+    for i in 10..50 {
+        mkfifo(&dir.path().join(format!("s{i}")));
+    }
+    let mut command = crate::harness::command("bash");
+    command
+        .current_dir(dir.path())
+        .args(["-c", "ulimit -n 24; exec cl-merge -f s*"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut merge = command.spawn().expect("starts");
+    let mut out = BufReader::new(merge.stdout.take().expect("piped"));
+    for seq in 1..=5 {
+        put(
+            &dir.path().join("s10"),
+            &line("s", seq, 1.0, if seq == 1 { START } else { r#""n":1"# }),
+        );
+        assert_eq!(next(&mut out)["cl"]["seq"], seq);
+    }
+    signal(&merge, nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(ends(merge, out).0, 143);
+}
+
+/// cl-merge that follows what is not there yet, once it has said so.
+fn awaiting(args: &[&str], dir: &Path) -> (Child, BufReader<ChildStdout>) {
+    let mut command = crate::harness::command(crate::harness::tool("cl-merge"));
+    command
+        .current_dir(dir)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut merge = command.spawn().expect("starts");
+    let out = BufReader::new(merge.stdout.take().expect("piped"));
+    let mut said = String::new();
+    let mut err = BufReader::new(merge.stderr.take().expect("piped"));
+    err.read_line(&mut said).expect("reads");
+    let name = args.last().and_then(|arg| arg.rsplit('=').next()).expect("an argument");
+    assert_eq!(said, format!("cl-merge: {name}: not there yet; waiting for it\n"));
+    (merge, out)
+}
+
+#[test]
+fn waits_for_a_file_that_is_not_there_yet() {
+    let dir = scratch();
+    fs::write(dir.path().join("a.ndjson"), whole("a", 1)).expect("writes");
+    let (merge, mut out) = awaiting(&["-f", "a.ndjson", "b.ndjson"], dir.path());
+    // All streams seen have ended, and still it waits.
+    next_subtype(&mut out, "exit");
+    fs::write(dir.path().join("other.ndjson"), whole("other", 1)).expect("writes");
+    let content = whole("b", 2);
+    let (first, rest) = content.split_at(content.len() / 2);
+    let mut file = File::create(dir.path().join("b.ndjson")).expect("creates");
+    file.write_all(first.as_bytes()).expect("writes");
+    assert_eq!(text(&next(&mut out), "/cl/stream"), "b");
+    file.write_all(rest.as_bytes()).expect("writes");
+    let (code, rest) = ends(merge, out);
+    assert_eq!((code, json_lines(&rest).len()), (0, 3));
+
+    // One that is moved into place, with lines of no header; and a folder.
+    let (merge, out) = awaiting(&["-f", "name=./c"], dir.path());
+    fs::write(dir.path().join("tmp"), whole("c", 1)).expect("writes");
+    fs::rename(dir.path().join("tmp"), dir.path().join("c")).expect("renames");
+    let (code, rest) = ends(merge, out);
+    assert_eq!((code, json_lines(&rest).len()), (0, 3));
+    let (merge, out) = awaiting(&["-f", "run/"], dir.path());
+    fs::create_dir(dir.path().join("run")).expect("makes");
+    fs::write(dir.path().join("run/d.ndjson"), whole("d", 1)).expect("writes");
+    let (code, rest) = ends(merge, out);
+    assert_eq!((code, json_lines(&rest).len()), (0, 3));
+
+    // Without its folder there is nothing to wait for, nor without --follow.
+    for args in [&["-f", "/nonexistent/x"][..], &["/nonexistent/x"], &["x"]] {
+        let done = crate::harness::run("cl-merge", args).exits(1);
+        assert!(done.err.ends_with(": No such file or directory\n"), "{}", done.err);
+    }
+    let (merge, out) = awaiting(&["-f", "never"], dir.path());
+    signal(&merge, nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(ends(merge, out).0, 143);
+}

@@ -126,6 +126,30 @@ fn more_sources_than_the_soft_limit_of_descriptors() {
 }
 
 #[test]
+fn more_sources_than_descriptors() {
+    let dir = scratch();
+    for i in 10..50 {
+        fs::write(dir.path().join(format!("s{i}.ndjson")), whole(&format!("s{i}"), 1)).expect("writes");
+    }
+    let script = format!("cd {}; ulimit -n 24; cl-merge s*.ndjson", dir.path().display());
+    for script in [
+        script.clone(),
+        script.replace("s*.ndjson", ".") + " | cat; exit ${PIPESTATUS[0]}",
+    ] {
+        let done = bash(&script).exits(1);
+        let told: Vec<&str> = done.err.lines().collect();
+        assert!(!told.is_empty());
+        for (line, i) in told.iter().rev().zip((10..50).rev()) {
+            let expected = format!("s{i}.ndjson: Too many open files; allow more with `ulimit -n`");
+            assert!(line.starts_with("cl-merge: ") && line.ends_with(&expected), "{line}");
+        }
+        let lines = done.json();
+        let ends = lines.iter().filter(|line| text(line, "/subtype") == "exit").count();
+        assert_eq!((ends + told.len(), subtypes(&of(&lines, "s10")).len()), (40, 3));
+    }
+}
+
+#[test]
 fn folders_with_nested_streams() {
     let dir = scratch();
     fs::create_dir_all(dir.path().join("run/outer")).expect("makes");

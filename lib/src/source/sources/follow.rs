@@ -9,7 +9,57 @@ use crate::source::watch::Change;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// A source that is not there yet.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    /// The name for its lines that have none, and the one that the user gave.
+    pub name: Name,
+    pub given: Option<Name>,
+    /// What to call it.
+    pub shown: String,
+}
+
 impl Sources {
+    /// Opens what a user named; what is not there is waited for, where files are followed and its folder is there.
+    pub(super) fn open_or_await(&mut self, path: &Path, source: Awaited) {
+        let mut input = Input::open(path);
+        if is_missing(&input) && self.watch_place(path) {
+            // It may have come before the watch was set up.
+            input = Input::open(path);
+            if is_missing(&input) {
+                self.todo.push_back(Todo::Awaited(source.shown.clone()));
+                self.awaited.insert(key(path), source);
+                return;
+            }
+        }
+        self.open(Some(path), source.name, source.shown, true, input);
+    }
+
+    /// Watches for a path to appear; false where that cannot be.
+    fn watch_place(&mut self, path: &Path) -> bool {
+        // A link whose target is missing appears under another name.
+        let dangling = path.symlink_metadata().is_ok();
+        let path = key(path);
+        match (&mut self.watch, path.parent()) {
+            (Some(watch), Some(folder)) if !dangling => watch.folder(folder).is_ok(),
+            _ => false,
+        }
+    }
+
+    /// Something is there under a name that is waited for.
+    fn arrive(&mut self, path: PathBuf, source: Awaited) {
+        if path.is_dir() {
+            self.add_folder(&path, source.given);
+            return;
+        }
+        let input = Input::open(&path);
+        if is_missing(&input) {
+            self.awaited.insert(path, source);
+        } else {
+            self.open(Some(&path), source.name, source.shown, true, input);
+        }
+    }
+
     pub(super) fn watch_file(&mut self, id: Id) {
         let Some(watch) = &mut self.watch else { return };
         let source = &self.list[id];
@@ -74,7 +124,9 @@ impl Sources {
             match change {
                 Change::Grown(id) => self.again(id),
                 Change::Named(path) => {
-                    if let Some(&id) = self.paths.get(&path) {
+                    if let Some(source) = self.awaited.remove(&path) {
+                        self.arrive(path, source);
+                    } else if let Some(&id) = self.paths.get(&path) {
                         self.list[id].replaced = true;
                         self.again(id);
                     } else if let Some(outer) = path.parent().and_then(|folder| self.folders.get(folder)).cloned()
@@ -87,6 +139,9 @@ impl Sources {
                     for id in 0..self.list.len() {
                         self.list[id].replaced = true;
                         self.again(id);
+                    }
+                    for (path, source) in std::mem::take(&mut self.awaited) {
+                        self.arrive(path, source);
                     }
                     for (path, outer) in self.folders.clone() {
                         self.scan(&path, outer.as_ref());
@@ -142,12 +197,19 @@ impl Sources {
 
     /// Opens what a path means now in place of what it meant; false when it means nothing else.
     fn reopen(&mut self, id: Id, path: &Path) -> bool {
-        let Ok(fresh) = Input::open(path) else {
-            // A FIFO whose name is gone can have no further writer; a file may be made anew.
-            if self.list[id].input.as_ref().is_some_and(|input| input.fifo) {
-                self.leave(id);
+        let fresh = match Input::open(path) {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                // A FIFO whose name is gone can have no further writer; a file may be made anew.
+                if error.kind() != io::ErrorKind::NotFound {
+                    let shown = self.list[id].shown.clone();
+                    self.todo.push_back(Todo::Failed(shown, error));
+                }
+                if self.list[id].input.as_ref().is_some_and(|input| input.fifo) {
+                    self.leave(id);
+                }
+                return false;
             }
-            return false;
         };
         let same = match (self.list[id].input.as_ref().map(Input::state), fresh.state()) {
             (Some(Ok(old)), Ok(new)) => (old.0, old.1) == (new.0, new.1),
@@ -176,6 +238,12 @@ impl Sources {
             }
         }
     }
+}
+
+fn is_missing(input: &io::Result<Input>) -> bool {
+    input
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// The path as the watch on its folder will tell it.
