@@ -89,7 +89,7 @@ fn start(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
     let Some(Event::Start(start)) = Event::read(line) else {
         return;
     };
-    stream.next_attempt();
+    stream.next_attempt(start.session_id.as_deref());
     let kind = Kind::named(&start.agent);
     // Whoever only stamped a stream may not know what wrote it: then its first line tells.
     stream.known = kind.is_some_and(|kind| kind.is_agent() || start.pid.is_some());
@@ -331,7 +331,8 @@ fn other(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
             }
             let until = after(head.ts, delay);
             let limited = |limit: &Limit| matches!(limit.status.as_str(), "rejected" | HELD);
-            stream.phase = if stream.limit.as_ref().is_some_and(limited) {
+            // Another agent need not wait for it.
+            stream.phase = if next.is_none() && stream.limit.as_ref().is_some_and(limited) {
                 Phase::Parked { until: Some(until) }
             } else {
                 Phase::Retrying { attempt, of, until }

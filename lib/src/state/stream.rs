@@ -338,8 +338,9 @@ impl Stream {
         }
     }
 
-    /// Leaves behind what belongs to one attempt alone; what all of them have used and said stays.
-    pub(super) fn next_attempt(&mut self) {
+    /// Leaves behind what belongs to one attempt alone; what all of them have used and said stays. `session` is the
+    /// conversation that the next one is known to have.
+    pub(super) fn next_attempt(&mut self, session: Option<&str>) {
         self.rest();
         if let Some(usage) = self.account.usage() {
             self.before.0 += usage;
@@ -347,10 +348,13 @@ impl Stream {
         if let Some(cost) = self.account.cost() {
             *self.before.1.get_or_insert(0.0) += cost;
         }
-        self.account = Account::default();
+        let former = std::mem::take(&mut self.account);
+        if session.is_some() && former.session.as_deref() == session {
+            self.account.resume(&former);
+        }
         self.output = Output::default();
         self.activity = Activity::Starting;
-        (self.session, self.model) = (None, None);
+        (self.session, self.model) = (session.map(str::to_owned), None);
         (self.stop, self.again, self.limit) = (None, None, None);
         (self.end, self.ended) = (None, None);
     }

@@ -369,6 +369,36 @@ fn a_kept_worker_takes_turns() {
 }
 
 #[test]
+fn a_conversation_that_goes_on_costs_what_it_costs_from_now_on() {
+    let result = |cost: f64| {
+        format!(
+            r#"{{"type":"result","subtype":"success","session_id":"s","is_error":true,"result":"no","total_cost_usd":{cost}}}"#
+        )
+    };
+    let mut writer = Writer::new("main");
+    writer.start("claude", 1).line(&result(0.5));
+    let resumed = |session: &str| {
+        Event::Start(Box::new(Start {
+            attempt: 2,
+            agent: "claude".into(),
+            session_id: Some(session.into()),
+            pid: Some(8),
+            ..Start::default()
+        }))
+    };
+    let mut anew = Writer::new("main");
+    anew.start("claude", 1)
+        .line(&result(0.5))
+        .event(&resumed("other"))
+        .line(&result(0.75));
+    assert_eq!(anew.state().streams()[0].cost(), Some(1.25));
+    writer.event(&resumed("s"));
+    assert_eq!(writer.state().streams()[0].session.as_deref(), Some("s"));
+    writer.line(&result(0.75));
+    assert_eq!(writer.state().streams()[0].cost(), Some(0.75));
+}
+
+#[test]
 fn a_limit_parks() {
     let mut writer = Writer::new("main");
     writer.start("claude", 1).event(&Event::Limit {
@@ -384,6 +414,16 @@ fn a_limit_parks() {
         next: None,
     });
     assert!(matches!(writer.state().streams()[0].phase, Phase::Parked { .. }));
+    // Not where another agent follows at once.
+    let mut writer = Writer::new("main");
+    writer.event(&held(Some(99.0))).event(&Event::Retry {
+        attempt: 1,
+        of: 1,
+        delay: 0.0,
+        because: "limit: another stream met it".into(),
+        next: Some("codex".into()),
+    });
+    assert!(matches!(writer.state().streams()[0].phase, Phase::Retrying { .. }));
 }
 
 #[test]

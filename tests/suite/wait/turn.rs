@@ -133,3 +133,36 @@ fn in_a_run_folder_it_is_one_to_come() {
     );
     assert_eq!(text(&verdict(&waiting.done().ok()), "/text"), "eins");
 }
+
+/// Answers each line of its stdin with a turn, as claude does.
+const KEPT: &str = r#"#!/bin/bash
+while read -r _; do
+  n=$((n + 1))
+  echo '{"type":"system","subtype":"init","session_id":"s","model":"m"}'
+  echo '{"type":"result","subtype":"success","session_id":"s","is_error":false,"result":"answer '$n'"}'
+done
+"#;
+
+#[test]
+fn questions_to_a_worker_that_is_kept() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = scratch();
+    let claude = dir.path().join("claude");
+    std::fs::write(&claude, KEPT).expect("writes");
+    std::fs::set_permissions(&claude, std::fs::Permissions::from_mode(0o700)).expect("is ours");
+    let script = r#"cd "$DIR"; PATH="$DIR:$PATH"; mkfifo asks; mkdir run
+        cl-spawn main --keep --stdin asks | cl-tee --split run | cl-progress --progress plain >/dev/null 2>log &
+        exec 3>asks
+        for n in 1 2 3; do echo "question $n" >&3; cl-wait --turn=$n --expect main -o text run; done
+        cl-progress --once run | grep -c 'turn 3: success'
+        exec 3>&-; wait
+        cl-wait --turn=2 -o text run; cl-wait -o text run
+        sed -n 's/.*turn \([0-9]\) ended: \([a-z]*\).*/\1 \2/p' log"#;
+    let mut command = command("bash");
+    command.env("DIR", dir.path()).args(["-c", script]);
+    let done = finish(command, b"").ok();
+    assert_eq!(
+        done.text(),
+        "answer 1\nanswer 2\nanswer 3\n1\nanswer 2\nanswer 3\n1 success\n2 success\n3 success\n"
+    );
+}
