@@ -173,6 +173,7 @@ impl<'a> Wait<'a> {
     fn until_the_verdict(&mut self, input: &mut Input, signals: &mut Signals) -> Result<Ending, Stop> {
         let mut ended = false;
         loop {
+            let mut more = input.more();
             let settled = match input
                 .sources
                 .next(self.patience())
@@ -181,7 +182,10 @@ impl<'a> Wait<'a> {
                 Step::Lines(id, lines) => {
                     let stale = input.old.take(id, lines.len());
                     self.lines(lines, stale)?;
-                    input.more() == More::Open
+                    // In the midst of a stream others may appear at any time. In that of a file the picture may be one
+                    // of the past.
+                    more = More::Open;
+                    input.is_stream()
                 }
                 // A last line without a line feed may still be whole; a piece of one is not.
                 Step::Tail(id, line) => {
@@ -226,7 +230,7 @@ impl<'a> Wait<'a> {
                 Step::Quiet | Step::Late => true,
                 Step::Ended => {
                     self.state.finish();
-                    ended = true;
+                    (ended, more) = (true, More::Never);
                     true
                 }
             };
@@ -236,7 +240,7 @@ impl<'a> Wait<'a> {
                 }
                 continue;
             }
-            if settled && let Some(ending) = self.judge(if ended { More::Never } else { input.more() }) {
+            if settled && let Some(ending) = self.judge(more) {
                 return Ok(ending);
             }
             if let Some(ending) = self.late() {
