@@ -58,14 +58,13 @@ pub(super) fn attempt(
     if let Some(before) = course.before.take().filter(|_| attempt.resumed) {
         reading.resume(&before);
     }
-    let kept = feed.is_some().then_some(course.attempts);
     let pump = Pump::new(
         taps,
         voice,
         reading,
         order.stderr,
         order.max_line,
-        feed.is_some(),
+        feed.is_some().then_some(course.attempts),
         gauge,
     );
     let limits = Limits {
