@@ -7,7 +7,7 @@ use std::io::Write;
 
 /// A kept claude that reads its prompts from a FIFO.
 struct Kept {
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     running: Running,
     fifo: Option<File>,
 }
@@ -20,7 +20,7 @@ impl Kept {
         let running = Running::begin(with(&folder, &[&["x", "--keep", "--stdin", &path], options].concat()));
         let fifo = File::options().write(true).open(fifo).unwrap();
         Self {
-            folder,
+            _folder: folder,
             running,
             fifo: Some(fifo),
         }
