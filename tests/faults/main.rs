@@ -73,8 +73,8 @@ fn main() -> ExitCode {
     });
     let (total, failures, outlived) = all.into_inner().expect("no job failed");
     println!(
-        "faults: seed {}: {} cases, {} faults, {} bytes sent, {} bytes lost, {} processes left, longest delay {:.2?}, \
-         longest life after a cl-spawn that was killed {:.2?}, {failures} failures, {:.1?}",
+        "faults: seed {}: {} cases, {} faults, {} bytes sent, {} bytes lost, {} processes left, longest delay {:.2?} ({:.2?} \
+         where a filter was told to end), {:.2?} after a killed cl-spawn; {failures} failures; took {:.1?}",
         options.seed,
         options.case.map_or(options.cases, |_| 1),
         total.faults,
@@ -82,6 +82,7 @@ fn main() -> ExitCode {
         total.lost,
         total.left,
         total.delay,
+        total.wrap_up,
         outlived,
         begun.elapsed(),
     );
@@ -128,6 +129,7 @@ fn add(total: &mut Report, report: &Report) {
     total.lost += report.lost;
     total.left += report.left;
     total.delay = total.delay.max(report.delay);
+    total.wrap_up = total.wrap_up.max(report.wrap_up);
 }
 
 fn tell(options: &Options, number: u64, report: &Report) {

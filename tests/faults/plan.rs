@@ -243,7 +243,7 @@ fn filters(dice: &mut Dice) -> Vec<Filter> {
 
 fn tee(dice: &mut Dice) -> Tee {
     let fifo = one_in(dice, 2);
-    Tee {
+    let tee = Tee {
         pipes: one_in(dice, 3),
         file: one_in(dice, 2),
         split: one_in(dice, 2),
@@ -255,6 +255,18 @@ fn tee(dice: &mut Dice) -> Tee {
             2 => Disk::Spill,
             _ => Disk::Limit((1 + dice.below(40)) << 10),
         }),
+    };
+    match tee {
+        // Who waits for a reader that never comes waits for ever.
+        Tee {
+            fifo: Some(Reader::Never),
+            on_full: "block",
+            ..
+        } => Tee {
+            on_full: "spill",
+            ..tee
+        },
+        tee => tee,
     }
 }
 

@@ -86,7 +86,8 @@ impl Record {
         stream.seq = head.seq;
         match event {
             Some(Event::Start(start)) => {
-                stream.stamped |= start.pid.is_none();
+                // Only cl-spawn knows what it runs.
+                stream.stamped |= start.argv.is_empty();
                 stream.attempts.push(Vec::new());
             }
             Some(Event::Exit(exit)) => stream.end = End::Exit(exit),

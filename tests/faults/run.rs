@@ -175,7 +175,11 @@ fn start<'a>(case: &'a Case, site: &'a Site) -> (Reading, Option<Reading>, Live<
     }
     let end = Reading::start(File::from(input.expect("there is a filter")), case.reader);
     let fifo = fifo_reader(case).filter(|how| *how != Reader::Never).map(|how| {
-        let fifo = open(&site.sink(), OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty());
+        let fifo = open(
+            &site.sink(),
+            OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        );
         let fifo = File::from(fifo.expect("opens a FIFO"));
         waits(&fifo);
         Reading::start(fifo, how)
@@ -184,7 +188,7 @@ fn start<'a>(case: &'a Case, site: &'a Site) -> (Reading, Option<Reading>, Live<
     for at in 0..case.spawns.len() {
         let stdout = match &shared {
             Some(pipe) => pipe.try_clone().expect("has a descriptor left"),
-            None => fifo_for_writing(site, at),
+            None => fifo_for_writing(site, at, &mut filters[0]),
         };
         let mut command = commands::spawn(case, site, at);
         command.stdin(Stdio::null()).stdout(stdout);
@@ -215,11 +219,19 @@ fn begin(mut command: std::process::Command) -> Running {
     Running { child, ended: None }
 }
 
-/// A FIFO as a shell opens it for a program's stdout: cl-merge will read it.
-fn fifo_for_writing(site: &Site, at: usize) -> OwnedFd {
+/// A FIFO as a shell opens it for a program's stdout: cl-merge will read it. When that has ended already, a pipe that
+/// nobody reads.
+fn fifo_for_writing(site: &Site, at: usize, merge: &mut Running) -> OwnedFd {
     let begun = Instant::now();
     loop {
-        match open(&site.source(at), OFlag::O_WRONLY | OFlag::O_NONBLOCK, Mode::empty()) {
+        if merge.look() {
+            return pipe().1;
+        }
+        match open(
+            &site.source(at),
+            OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        ) {
             Ok(fifo) => {
                 let fifo = File::from(fifo);
                 waits(&fifo);
