@@ -483,11 +483,10 @@ impl Check<'_> {
 
 /// The cl-tee of a case, and its place in the pipe.
 fn tee(case: &Case) -> Option<(usize, &Tee)> {
-    let tee = |(at, filter)| match filter {
-        &Filter::Tee(ref tee) => Some((at, tee)),
+    case.filters.iter().enumerate().find_map(|(at, filter)| match filter {
+        Filter::Tee(tee) => Some((at, tee)),
         _ => None,
-    };
-    case.filters.iter().enumerate().find_map(tee)
+    })
 }
 
 /// The files of a run folder.

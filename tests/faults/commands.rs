@@ -53,7 +53,8 @@ fn programs() -> &'static Path {
     program.parent().expect("a program lies in a folder")
 }
 
-fn fixture() -> PathBuf {
+/// What runs as workers.
+pub fn fixture() -> PathBuf {
     programs().join("examples/fixture")
 }
 

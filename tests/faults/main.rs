@@ -20,7 +20,7 @@ mod room;
 mod run;
 
 use check::Report;
-use commands::Site;
+use commands::{Site, fixture};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -41,6 +41,12 @@ fn main() -> ExitCode {
     let Some(options) = options() else {
         return ExitCode::SUCCESS;
     };
+    let fixture = fixture();
+    assert!(
+        fixture.exists(),
+        "{} is missing: build it with `cargo build --examples`",
+        fixture.display()
+    );
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults");
     let rooms = room::rooms(&folder, options.jobs);
     let begun = Instant::now();

@@ -39,6 +39,8 @@ pub struct Record {
     pub cut: bool,
     /// What must never be.
     pub wrong: Vec<String>,
+    /// The line before, where that was none.
+    half: Option<String>,
 }
 
 impl Record {
@@ -50,14 +52,22 @@ impl Record {
                 None => self.cut = true,
             }
         }
+        self.wrong.extend(self.half.take());
     }
 
     fn line(&mut self, line: &[u8]) {
         let Some(head) = header(line).filter(|_| object(line).is_some()) else {
             let shown = String::from_utf8_lossy(&line[..line.len().min(200)]).into_owned();
-            return self.wrong.push(format!("no line of a stream: {shown}"));
+            self.wrong.extend(self.half.take());
+            self.half = Some(format!("no line of a stream: {shown}"));
+            return;
         };
         let own = subtype(line, &head);
+        // What cl-wait passes on may end amid a line; its own last word comes behind that.
+        match self.half.take() {
+            Some(_) if own == Some(b"final") => self.cut = true,
+            half => self.wrong.extend(half),
+        }
         if let Some(b"join" | b"leave" | b"partial") = own {
             return;
         }
