@@ -4,7 +4,7 @@
 //! killed inside a write, and that another line was glued to the half: then strings are left open, or brackets are.
 //! This asks only that, 64 bytes at a time and without a branch for what they hold.
 
-use crate::sys::bits;
+use crate::sys::bits::{self, Masks, See};
 
 /// Whether a line with a header ends as an object does, is UTF-8, has every string and bracket closed and no control
 /// character in it. Where this says no, [`object`](super::object) has the last word.
@@ -13,21 +13,10 @@ pub fn looks_whole(line: &[u8]) -> bool {
     if line.last() != Some(&b'}') {
         return false;
     }
-    let begin = State::default();
-    let seen = bits::fold(line, begin, |state, masks| {
-        let (escaped, carry) = escapes(masks.backslash, state.escaped);
-        let strings = prefix_xor(masks.quote & !escaped) ^ state.in_string;
-        let opened = (masks.open & !strings).count_ones();
-        let closed = (masks.close & !strings).count_ones();
-        State {
-            depth: state.depth + i64::from(opened) - i64::from(closed),
-            in_string: ((strings as i64) >> 63) as u64,
-            escaped: carry,
-        }
-    });
-    match seen {
-        Some((state, met)) => {
-            let closed = state.depth == 0 && state.in_string == 0 && !met.control;
+    let mut seen = Seen::default();
+    match bits::fold(line, &mut seen) {
+        Some(met) => {
+            let closed = seen.depth == 0 && !seen.strings.is_open() && !met.control;
             closed && (!met.beyond || std::str::from_utf8(line).is_ok())
         }
         // Without instructions for this, the whole check is as fast.
@@ -37,12 +26,62 @@ pub fn looks_whole(line: &[u8]) -> bool {
 
 /// What goes on from one 64 bytes to the next.
 #[derive(Debug, Clone, Copy, Default)]
-struct State {
+struct Seen {
     depth: i64,
+    strings: Strings,
+}
+
+impl See for Seen {
+    #[inline(always)]
+    fn see(&mut self, masks: Masks) {
+        let inside = self.strings.see(masks).inside;
+        let opened = (masks.open & !inside).count_ones();
+        let closed = (masks.close & !inside).count_ones();
+        self.depth += i64::from(opened) - i64::from(closed);
+    }
+}
+
+/// Where strings are, from one 64 bytes to the next.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Strings {
     /// All bits set inside a string.
-    in_string: u64,
+    inside: u64,
     /// 1 when the next character is escaped.
     escaped: u64,
+}
+
+/// What [`Strings`] makes of 64 bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text {
+    /// From each opening quote to before the closing one.
+    pub(super) inside: u64,
+    /// Quotes that open or close.
+    pub(super) quotes: u64,
+    /// What stands behind a backslash that is none itself.
+    pub(super) escaped: u64,
+}
+
+impl Strings {
+    #[inline(always)]
+    pub(super) fn see(&mut self, masks: Masks) -> Text {
+        let (escaped, carry) = escapes(masks.backslash, self.escaped);
+        let quotes = masks.quote & !escaped;
+        let inside = prefix_xor(quotes) ^ self.inside;
+        *self = Self {
+            inside: ((inside as i64) >> 63) as u64,
+            escaped: carry,
+        };
+        Text {
+            inside,
+            quotes,
+            escaped,
+        }
+    }
+
+    /// Whether a string has not ended.
+    pub(super) fn is_open(&self) -> bool {
+        self.inside != 0
+    }
 }
 
 /// Which characters a backslash before them escapes, and whether the first of the next 64 is; `carry` is 1 when the
