@@ -6,7 +6,6 @@
 //! [`object`](super::object), so this may say no too often, but never yes.
 
 use super::json;
-use super::whole::Strings;
 use crate::sys::bits::{self, Masks, See};
 
 /// Whether this is certainly a JSON object whose top holds no member named `cl` and no `"type":"cl"`.
@@ -36,12 +35,9 @@ struct Seen<'a> {
     line: &'a [u8],
     /// Where the next 64 bytes begin.
     at: usize,
-    strings: Strings,
     before: Before,
-    /// The strings that go on, by what they may be.
-    name: Run,
-    value: Run,
-    either: Run,
+    /// Of the addition that runs through strings.
+    carry: u64,
     /// The open brackets, the innermost lowest: 1 for an object.
     open: u64,
     depth: u32,
@@ -56,21 +52,17 @@ struct Seen<'a> {
 /// What the last byte before was, as the lowest bit of each.
 #[derive(Debug, Clone, Copy, Default)]
 struct Before {
-    open_curly: u64,
-    open_square: u64,
-    close: u64,
-    colon: u64,
-    comma: u64,
+    /// An opening bracket or a comma.
+    begins: u64,
+    /// A colon or a comma.
+    value: u64,
+    /// A closing quote or bracket.
+    ended: u64,
     scalar: u64,
     digit: u64,
-    zero_start: u64,
-    quote: u64,
-    /// The last closing quote ended a string that has to be a name, a value, or either.
+    first_zero: u64,
+    /// The closing quote of a string that may be a name.
     name: u64,
-    value: u64,
-    either: u64,
-    /// The opening quotes of the last three places, the latest highest.
-    opened: u64,
 }
 
 /// Marks the bits behind those of `mask`; the last of all is kept for the next 64.
@@ -81,84 +73,59 @@ fn behind(mask: u64, carry: &mut u64) -> u64 {
     moved
 }
 
-/// A kind of strings: from their opening quotes to their closing ones.
-#[derive(Debug, Clone, Copy, Default)]
-struct Run(u64);
-
-impl Run {
-    /// The closing quotes of strings that open at `opened`; strings are `inside`. An addition runs through each.
-    #[inline(always)]
-    fn closed(&mut self, opened: u64, inside: u64) -> u64 {
-        let (sum, over) = inside.overflowing_add(opened);
-        let (sum, over_too) = sum.overflowing_add(self.0);
-        self.0 = u64::from(over | over_too);
-        sum & !inside
-    }
-}
-
 impl See for Seen<'_> {
     #[inline(always)]
     fn see(&mut self, masks: Masks) {
         let left = self.line.len() - self.at;
         let valid = if left < 64 { (1 << left) - 1 } else { u64::MAX };
-        let text = self.strings.see(masks);
-        let inside = text.inside;
-        let (opens, closes) = (text.quotes & inside, text.quotes & !inside);
-        let outside = valid & !inside & !closes;
+        let inside = masks.inside;
+        let (opens, closes) = (masks.quote & inside, masks.quote & !inside);
+        let outside = valid & !(inside | closes);
 
         let (open, close) = (masks.open & outside, masks.close & outside);
-        let (open_curly, open_square) = (open & masks.curly, open & !masks.curly);
         let (colon, comma) = (masks.colon & outside, masks.comma & outside);
         let scalar = outside & !(open | close | colon | comma);
         let digit = masks.digit & scalar;
         self.unsure |= masks.blank & outside != 0;
 
         let before = &mut self.before;
-        let after_curly = behind(open_curly, &mut before.open_curly);
-        let after_square = behind(open_square, &mut before.open_square);
-        let after_close = behind(close, &mut before.close);
-        let after_colon = behind(colon, &mut before.colon);
-        let after_comma = behind(comma, &mut before.comma);
+        let begins = behind(open | comma, &mut before.begins);
+        let needs_value = behind(colon | comma, &mut before.value);
+        let after_ended = behind(close | closes, &mut before.ended);
         let after_scalar = behind(scalar, &mut before.scalar);
-        let after_quote = behind(closes, &mut before.quote);
         let after_digit = behind(digit, &mut before.digit);
         let starts = scalar & !after_scalar;
-        let after_zero = behind(starts & masks.zero, &mut before.zero_start);
+        let after_zero = behind(starts & masks.zero, &mut before.first_zero);
+
+        // A string behind an opening bracket or a comma is a name or a value: what follows it tells. An addition runs
+        // through it to its closing quote.
+        let (sum, over) = inside.overflowing_add(opens & begins);
+        let (sum, over_too) = sum.overflowing_add(self.carry);
+        self.carry = u64::from(over | over_too);
+        let after_name = behind(sum & closes, &mut before.name);
 
         // What may stand beside what.
         let value = opens | open | starts;
         let ends = comma | close;
-        let mut bad = after_curly & !(opens | close & masks.curly);
-        bad |= after_square & !(value | close & !masks.curly);
-        bad |= (after_colon | after_comma) & !value;
-        bad |= after_close & !ends;
+        let mut bad = begins & !(value | close);
+        bad |= needs_value & !value;
+        bad |= after_ended & !(ends | colon);
         bad |= after_scalar & !(ends | scalar);
-        bad |= after_quote & !(ends | colon);
+        bad |= colon & !after_name;
         bad |= after_zero & digit;
-
-        // A string in an object's first place is a name, one behind a colon or first in an array none; behind a comma
-        // the brackets around it tell.
-        let name = self.name.closed(opens & after_curly, inside) & closes;
-        let plain = self.value.closed(opens & (after_colon | after_square), inside) & closes;
-        let either = self.either.closed(opens & after_comma, inside) & closes;
-        bad |= behind(name, &mut before.name) & !colon;
-        bad |= behind(plain, &mut before.value) & colon;
-        let after_either = behind(either, &mut before.either);
         self.bad |= bad & valid;
-        let in_object = after_either & colon;
-        let in_array = after_either & !colon | after_comma & !opens;
+        // A name is only in an object; there alone, and always, behind an opening bracket or a comma.
+        let in_array = after_name & !colon | begins & !(opens | close);
 
-        // A name `cl`, or a value: whether it counts is left to others.
-        let opened = before.opened;
-        before.opened = opens >> 61;
-        let mut short = closes & (opens << 3 | opened);
+        // A name `cl`, or a value: whether it counts is left to others. What the first three close may have opened before.
+        let mut short = closes & (opens << 3 | 0b111) & (masks.ell << 1 | 1);
         while short != 0 {
             let at = self.at + short.trailing_zeros() as usize;
-            self.unsure |= self.line.get(at.wrapping_sub(2)..at) == Some(b"cl");
+            self.unsure |= self.line[..at].ends_with(b"\"cl");
             short &= short - 1;
         }
 
-        let mut odd = text.escaped & inside & valid;
+        let mut odd = masks.escaped & inside & valid;
         while odd != 0 {
             self.escape(self.at + odd.trailing_zeros() as usize);
             odd &= odd - 1;
@@ -168,7 +135,7 @@ impl See for Seen<'_> {
             self.scalar(self.at + odd.trailing_zeros() as usize);
             odd &= odd - 1;
         }
-        self.brackets(open | close, open, masks.curly, in_object & valid, in_array & valid);
+        self.brackets(open | close, open, masks.curly, colon, in_array & valid);
         self.at += 64;
     }
 }

@@ -13,10 +13,10 @@ pub fn looks_whole(line: &[u8]) -> bool {
     if line.last() != Some(&b'}') {
         return false;
     }
-    let mut seen = Seen::default();
-    match bits::fold(line, &mut seen) {
+    let mut depth = Depth::default();
+    match bits::fold(line, &mut depth) {
         Some(met) => {
-            let closed = seen.depth == 0 && !seen.strings.is_open() && !met.control;
+            let closed = depth.0 == 0 && !met.open && !met.control;
             closed && (!met.beyond || std::str::from_utf8(line).is_ok())
         }
         // Without instructions for this, the whole check is as fast.
@@ -24,86 +24,17 @@ pub fn looks_whole(line: &[u8]) -> bool {
     }
 }
 
-/// What goes on from one 64 bytes to the next.
+/// How many brackets are open.
 #[derive(Debug, Clone, Copy, Default)]
-struct Seen {
-    depth: i64,
-    strings: Strings,
-}
+struct Depth(i64);
 
-impl See for Seen {
+impl See for Depth {
     #[inline(always)]
     fn see(&mut self, masks: Masks) {
-        let inside = self.strings.see(masks).inside;
-        let opened = (masks.open & !inside).count_ones();
-        let closed = (masks.close & !inside).count_ones();
-        self.depth += i64::from(opened) - i64::from(closed);
+        let opened = (masks.open & !masks.inside).count_ones();
+        let closed = (masks.close & !masks.inside).count_ones();
+        self.0 += i64::from(opened) - i64::from(closed);
     }
-}
-
-/// Where strings are, from one 64 bytes to the next.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Strings {
-    /// All bits set inside a string.
-    inside: u64,
-    /// 1 when the next character is escaped.
-    escaped: u64,
-}
-
-/// What [`Strings`] makes of 64 bytes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Text {
-    /// From each opening quote to before the closing one.
-    pub(super) inside: u64,
-    /// Quotes that open or close.
-    pub(super) quotes: u64,
-    /// What stands behind a backslash that is none itself.
-    pub(super) escaped: u64,
-}
-
-impl Strings {
-    #[inline(always)]
-    pub(super) fn see(&mut self, masks: Masks) -> Text {
-        let (escaped, carry) = escapes(masks.backslash, self.escaped);
-        let quotes = masks.quote & !escaped;
-        let inside = prefix_xor(quotes) ^ self.inside;
-        *self = Self {
-            inside: ((inside as i64) >> 63) as u64,
-            escaped: carry,
-        };
-        Text {
-            inside,
-            quotes,
-            escaped,
-        }
-    }
-
-    /// Whether a string has not ended.
-    pub(super) fn is_open(&self) -> bool {
-        self.inside != 0
-    }
-}
-
-/// Which characters a backslash before them escapes, and whether the first of the next 64 is; `carry` is 1 when the
-/// first of these is.
-#[inline(always)]
-fn escapes(backslash: u64, carry: u64) -> (u64, u64) {
-    const EVEN: u64 = 0x5555_5555_5555_5555;
-    let backslash = backslash & !carry;
-    let follows = backslash << 1 | carry;
-    // In a run of backslashes every second one is escaped itself; an addition finds where runs end.
-    let odd_starts = backslash & !EVEN & !follows;
-    let (ends, over) = odd_starts.overflowing_add(backslash);
-    ((EVEN ^ (ends << 1)) & follows, u64::from(over))
-}
-
-/// Each bit becomes the parity of all bits up to it.
-#[inline(always)]
-fn prefix_xor(mut bits: u64) -> u64 {
-    for shift in [1, 2, 4, 8, 16, 32] {
-        bits ^= bits << shift;
-    }
-    bits
 }
 
 #[cfg(test)]
