@@ -10,8 +10,10 @@ use std::hint::black_box;
 use std::io;
 use std::process::ExitCode;
 
+type Workload = (&'static str, fn(&Data));
+
 /// What is counted, in the order in which it is told.
-const WORKLOADS: [(&str, fn(&Data)); 6] = [
+const WORKLOADS: [Workload; 6] = [
     ("nothing", |_| {}),
     ("splice", splice),
     ("wrap", wrap),
