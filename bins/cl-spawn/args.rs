@@ -85,6 +85,30 @@ pub struct Args {
     #[arg(long)]
     pub partial: bool,
 
+    /// Begin the conversation under this id; claude, gemini and qwen take one, a UUID
+    ///
+    /// Without it cl-spawn chooses an id for them before the start, and says it in the stream's first line, so that the
+    /// conversation can be resumed whatever becomes of the run.
+    #[arg(long, value_name = "ID", conflicts_with = "resume")]
+    pub session: Option<String>,
+
+    /// Go on with an earlier conversation: its id, or the run folder in which NAME's stream tells it
+    #[arg(long, value_name = "ID|RUN")]
+    pub resume: Option<OsString>,
+
+    /// Go on with a copy of the conversation to resume, and leave that as it is
+    #[arg(long, requires = "resume")]
+    pub fork: bool,
+
+    /// Keep the agent for one prompt after another: a line each, from --stdin FILE or our stdin
+    ///
+    /// A line is plain text, or a message in the agent's own format. The next prompt is sent when the one before is
+    /// answered, and a turn event tells each answer, as exit does for a run. PROMPT, if given, is the first one. The
+    /// last writer's closing of a FIFO is the end: hold it open as long as there may be more, as in exec 3>FIFO. What
+    /// nobody answered is named in the warnings of exit.
+    #[arg(long)]
+    pub keep: bool,
+
     /// A further argument for the agent, as it is; repeatable
     #[arg(long = "arg", value_name = "ARG", allow_hyphen_values = true)]
     pub args: Vec<OsString>,
@@ -97,7 +121,37 @@ pub struct Args {
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     pub env: Vec<(OsString, OsString)>,
 
+    /// How many further attempts there may be, where one can help
+    ///
+    /// One can after a crash, an unfinished or cut answer, silence, or trouble of the service; not after an error that
+    /// would be the same again, a refused key, a limit of the agent's own, or when the run was told to end. A usage
+    /// limit is waited for until it ends, which costs no attempt. An agent whose conversation can go on is not begun
+    /// anew.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1000))]
+    pub retries: Option<u32>,
+
+    /// How long to wait before the first further attempt; twice as long before each that follows, at most 5m (1s)
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub backoff: Option<Duration>,
+
+    /// Another agent, or agent:model, to ask once the attempts are used up; repeatable
+    ///
+    /// Each has as many attempts of its own. It is asked at once where the agent before cannot be started, is not let
+    /// in, reports an error, or has met its usage limit.
+    #[arg(long, value_name = "AGENT[:MODEL]", value_parser = fallback)]
+    pub fallback: Vec<Fallback>,
+
+    /// Start even where another stream has met a usage limit or had its key refused a short while ago
+    ///
+    /// Without it a start waits for the end of a limit that another stream of the same account has met, and does not
+    /// come about for a minute after the account's key was refused, unless there is a new login. The end of a success
+    /// releases the others.
+    #[arg(long)]
+    pub anyway: bool,
+
     /// How long the whole run may take; 0 is for ever (the default, unless the role says more)
+    ///
+    /// All attempts and the waits between them count.
     #[arg(short, long, value_name = "DURATION", value_parser = units::duration)]
     pub timeout: Option<Duration>,
 
@@ -175,6 +229,9 @@ pub const MANUAL: &manual::Sections = &[
             Item("0", "The worker succeeded."),
             Item("N", "The worker failed with this code of its own."),
             Item("1", "Its result is an error, incomplete, or cut."),
+            Item("69", "The service could not be reached, or was overloaded."),
+            Item("75", "A usage limit was reached; resets_at in exit says until when."),
+            Item("77", "No key, or one that is not accepted."),
             Item("124", "Stopped at the timeout, or for want of a sign of life."),
             Item("125", "cl-spawn itself failed or was misused."),
             Item("126, 127", "The worker could not be started: no program, or not found."),
@@ -205,7 +262,8 @@ pub const MANUAL: &manual::Sections = &[
                  agent    = \"claude\"         # as --agent; also model, system, partial\n\
                  tools    = [\"Read\", \"Glob\"]\n\
                  priority = 2                # 1 first, to 4: niceness 0, 5, 10, 15\n\
-                 timeout  = \"10m\"            # also idle, linger",
+                 timeout  = \"10m\"            # also idle, linger, retries, backoff\n\
+                 fallback = [\"codex\"]       # as --fallback",
             ),
             Text(
                 "A frame may hold {{prompt}}, {{file:PATH}}, and {{streams.NAME.text}}, which is the answer of another \
@@ -219,13 +277,20 @@ pub const MANUAL: &manual::Sections = &[
             Text("The worker gets our environment, with these changes:"),
             Item("CL_STREAM", "NAME."),
             Item("CL_ATTEMPT", "The number of the attempt, from 1."),
-            Item("CLAUDE_STREAM_ID", "NAME, for hooks that look for it."),
+            Item(
+                "CLAUDE_STREAM_ID",
+                "NAME, and where it is known before the start, the conversation's id: NAME:ID.",
+            ),
             Item("CL_ROLE, CLAUDE_TASK_TYPE", "The role, where there is one."),
             Item(
                 "CLAUDECODE",
                 "Removed, so that a claude may be started from within a claude.",
             ),
             Item("NO_COLOR", "1, for agents; and FORCE_COLOR is 0."),
+            Text(
+                "In $XDG_RUNTIME_DIR/cl, else $TMPDIR/cl-UID, small files tell of usage limits and refused keys, one for \
+                 each agent and account; to remove one is to release who waits for it.",
+            ),
             Text(
                 "cl-spawn itself heeds TMPDIR, where captured output lies, unlinked, until it is passed on, and NO_COLOR.",
             ),
@@ -240,6 +305,17 @@ pub const MANUAL: &manual::Sections = &[
             Code(
                 "cl-spawn quick \"$q\" | cl-tee --split run/ | cl-merge -o text\n\
                  cl-spawn enhanced --run run/ \"$q\" | cl-merge -o text",
+            ),
+            Text("Go on where a stream of an earlier run ended:"),
+            Code("cl-spawn main --resume run/ 'And now the tests.' | cl-merge -o text"),
+            Text("Three questions to one agent, which starts only once:"),
+            Code(
+                "mkfifo asks\n\
+                 cl-spawn main --keep --stdin asks | cl-tee --split run/ | cl-merge -o text &\n\
+                 exec 3>asks\n\
+                 echo 'Where is the parser?' >&3; cl-wait run/ --turn=1\n\
+                 echo 'Who calls it?' >&3; cl-wait run/ --turn=2\n\
+                 exec 3>&-; wait",
             ),
             Text("Any command, with two minutes to end in:"),
             Code("cl-spawn -t 2m tests -- cargo test"),
@@ -256,6 +332,15 @@ pub enum Agent {
     Known(harmony::agent::Kind),
     /// Recordings in this folder.
     Replay(PathBuf),
+}
+
+/// Who is asked next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fallback {
+    /// How it is started and read.
+    pub agent: Agent,
+    /// Its model.
+    pub model: Option<String>,
 }
 
 /// A worker's stdin.
@@ -303,6 +388,20 @@ pub fn agent(text: &str) -> Result<Agent, String> {
         _ => harmony::agent::Kind::named(text)
             .map(Agent::Known)
             .ok_or_else(|| "choose claude, codex, gemini, qwen, opencode, plain, auto or replay:FOLDER".to_owned()),
+    }
+}
+
+/// Reads `--fallback`; a role's `fallback` is written the same way.
+pub fn fallback(text: &str) -> Result<Fallback, String> {
+    let whole = agent(text);
+    let (agent, model) = match (whole, text.split_once(':')) {
+        (Ok(agent), _) => (agent, None),
+        (Err(_), Some((name, model))) if !model.is_empty() => (agent(name)?, Some(model.to_owned())),
+        (Err(why), _) => return Err(why),
+    };
+    match agent {
+        Agent::Auto | Agent::Known(harmony::agent::Kind::Plain) => Err("name an agent".to_owned()),
+        agent => Ok(Fallback { agent, model }),
     }
 }
 

@@ -1,8 +1,12 @@
 //! cl-spawn: runs one worker and writes its stream on stdout.
 
 mod args;
+mod dry;
 mod order;
 mod role;
+mod session;
+mod stdin;
+mod worker;
 
 use args::Args;
 use harmony::cli::{self, Failure};

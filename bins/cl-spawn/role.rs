@@ -1,6 +1,6 @@
 //! The role that a worker plays: what it fills in, and its frame around the prompt.
 
-use crate::args::{Agent, Args, agent};
+use crate::args::{Agent, Args, agent, fallback};
 use crate::ours;
 use harmony::agent::{Ask, Kind, command};
 use harmony::cli::{self, Failure, reason};
@@ -12,6 +12,7 @@ use harmony::worker::Played;
 use std::path::Path;
 
 /// The role in force.
+#[derive(Debug, Clone)]
 pub struct InForce {
     /// What `start` tells of it.
     pub played: Played,
@@ -60,6 +61,8 @@ fn fill_in(args: &mut Args, name: &str, role: &Role) -> Result<(), Failure> {
     args.idle = args.idle.or(limit(&role.idle)?);
     args.linger = args.linger.or(limit(&role.linger)?);
     args.nice = args.nice.or(role.nice());
+    args.retries = args.retries.or(role.retries);
+    args.backoff = args.backoff.or(limit(&role.backoff)?);
     if !args.command.is_empty() {
         return Ok(());
     }
@@ -74,6 +77,16 @@ fn fill_in(args: &mut Args, name: &str, role: &Role) -> Result<(), Failure> {
         Some(_) => return Ok(()),
     };
     args.model = args.model.take().or_else(|| role.model.clone());
+    if args.fallback.is_empty() {
+        let named = role
+            .fallback
+            .iter()
+            .flatten()
+            .map(|name| fallback(name).map_err(|why| (name, why)));
+        args.fallback = named
+            .collect::<Result<_, _>>()
+            .map_err(|(text, why)| ours(format!("role {name}: fallback '{text}': {why}")))?;
+    }
     // A role is written for any agent; what this one has no word for is told and left to it.
     let knows = |ask: Ask| match command(&ask) {
         Ok(_) => true,

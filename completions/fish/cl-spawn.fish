@@ -5,9 +5,14 @@ complete -c cl-spawn -l run -d 'The run folder from which a role\'s frame takes 
 complete -c cl-spawn -s m -l model -d 'The model, by the agent\'s own name for it' -r
 complete -c cl-spawn -l tools -d 'The tools that the agent may use without asking, as a comma list; an empty list is none' -r
 complete -c cl-spawn -l system -d 'What to add to the agent\'s system prompt' -r
+complete -c cl-spawn -l session -d 'Begin the conversation under this id; claude, gemini and qwen take one, a UUID' -r
+complete -c cl-spawn -l resume -d 'Go on with an earlier conversation: its id, or the run folder in which NAME\'s stream tells it' -r
 complete -c cl-spawn -l arg -d 'A further argument for the agent, as it is; repeatable' -r
 complete -c cl-spawn -s C -l cwd -d 'Where the worker runs' -r -F
 complete -c cl-spawn -l env -d 'A variable for the worker\'s environment; repeatable' -r
+complete -c cl-spawn -s r -l retries -d 'How many further attempts there may be, where one can help' -r
+complete -c cl-spawn -l backoff -d 'How long to wait before the first further attempt; twice as long before each that follows, at most 5m (1s)' -r
+complete -c cl-spawn -l fallback -d 'Another agent, or agent:model, to ask once the attempts are used up; repeatable' -r
 complete -c cl-spawn -s t -l timeout -d 'How long the whole run may take; 0 is for ever (the default, unless the role says more)' -r
 complete -c cl-spawn -s k -l kill-after -d 'How long to wait between two steps when stopping a worker' -r
 complete -c cl-spawn -l idle -d 'How long the worker may show no sign of life; 0 is for ever (for agents 10m)' -r
@@ -28,6 +33,9 @@ always\t'Always'
 never\t'Never'"
 complete -c cl-spawn -l roles -d 'List the roles in force and where each comes from, and do nothing else'
 complete -c cl-spawn -l partial -d 'Ask for the answer token by token'
+complete -c cl-spawn -l fork -d 'Go on with a copy of the conversation to resume, and leave that as it is'
+complete -c cl-spawn -l keep -d 'Keep the agent for one prompt after another: a line each, from --stdin FILE or our stdin'
+complete -c cl-spawn -l anyway -d 'Start even where another stream has met a usage limit or had its key refused a short while ago'
 complete -c cl-spawn -l dry-run -d 'Print the environment and the command that would be run, and nothing else'
 complete -c cl-spawn -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cl-spawn -s V -l version -d 'Print version'

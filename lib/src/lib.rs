@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod cli;
 pub mod frame;
+pub mod hold;
 pub mod line;
 pub mod manual;
 pub mod outcome;

@@ -16,6 +16,8 @@ pub enum End {
     Unstartable(i32),
     /// Nobody saw it (a source that a reader stamped).
     Unseen,
+    /// It lives on: a turn has ended, not the worker.
+    Alive,
 }
 
 /// Why we stopped the worker, where we did.
@@ -55,6 +57,8 @@ pub struct Evidence<'a> {
     pub stop: Option<Stop>,
     /// Whether the worker is an agent, which owes a result.
     pub agent: bool,
+    /// Of a worker that is kept: how many prompts it was sent, and how many of them nobody answered.
+    pub prompts: Option<(u32, usize)>,
     /// What the agent's lines add up to.
     pub account: &'a Account,
     /// Whether stdout ended at a line's end with no byte missing.
@@ -115,6 +119,13 @@ fn decide(evidence: &Evidence<'_>) -> (Outcome, String) {
     {
         return (Outcome::Killed, killed);
     }
+    if let (Some((sent, unanswered)), End::Exited(0)) = (evidence.prompts, end) {
+        match (sent, unanswered) {
+            (_, 1..) => return (Outcome::Incomplete, format!("a prompt without its answer, {ended}")),
+            (0, 0) => return (Outcome::Success, format!("no prompt came, {ended}")),
+            _ => {}
+        }
+    }
     // A command that speaks no agent's language is judged as any command, whatever its name.
     if !evidence.agent || (!account.spoke && evidence.lines > 0 && end == End::Exited(0)) {
         return command(evidence);
@@ -161,7 +172,7 @@ fn after_result(evidence: &Evidence<'_>, result: &ResultFact) -> (Outcome, Strin
         End::Exited(0) | End::Unseen if account.in_turn => {
             (Outcome::Incomplete, format!("a turn without its result, {ended}"))
         }
-        End::Exited(0) | End::Unseen => (Outcome::Success, format!("result {}, {ended}", result.subtype)),
+        End::Exited(0) | End::Unseen | End::Alive => (Outcome::Success, format!("result {}, {ended}", result.subtype)),
         _ => (Outcome::Failed, format!("result {}, {ended}", result.subtype)),
     }
 }
@@ -250,6 +261,7 @@ fn ended(end: End) -> String {
         End::Signalled(signal) => format!("ended by {}", signal_name(signal)),
         End::Unstartable(_) => "not started".to_owned(),
         End::Unseen => "exit code unseen".to_owned(),
+        End::Alive => "the worker stays".to_owned(),
     }
 }
 
@@ -298,6 +310,7 @@ mod tests {
             end,
             stop: None,
             agent: false,
+            prompts: None,
             account,
             whole: true,
             lines: 1,

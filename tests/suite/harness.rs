@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Nothing that a test waits for may take longer; on a loaded machine everything is slow, so this is no measure.
@@ -48,8 +49,19 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
         .env("FIXTURE", bin_dir().join("examples/fixture"))
         .env("LANG", "C.UTF-8")
         .env("TERM", "xterm-256color")
-        .env("HOME", "/nonexistent");
+        .env("HOME", "/nonexistent")
+        .env("XDG_RUNTIME_DIR", runtime_dir());
     command
+}
+
+/// A runtime folder of its own for each command, so that no test waits for a limit that another one met.
+fn runtime_dir() -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("runtime/{}-{number}", std::process::id());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).expect("makes a folder");
+    folder
 }
 
 /// What became of a command.

@@ -24,6 +24,8 @@ pub struct Account {
     pub trouble: Option<String>,
     /// Why the agent last tried again by itself, as long as no text has come since.
     pub retrying: Option<String>,
+    /// Whether there is work that would be lost: a block of the answer, or a tool that has ended.
+    pub worked: bool,
     /// Whether anything of an agent's own kind was read at all.
     pub spoke: bool,
     /// Whether a turn has begun that has no result yet.
@@ -40,8 +42,12 @@ pub struct Account {
     settled: Usage,
     /// Tokens of each message of the turns that are not.
     messages: HashMap<String, Usage>,
-    steps: Option<f64>,
-    told: Option<f64>,
+    /// What this run has cost, as far as it was told.
+    cost: Option<f64>,
+    /// What the conversation had cost at the last result.
+    total: f64,
+    /// Cost and tokens when the last turn was told.
+    told: (Option<f64>, Usage),
 }
 
 impl Account {
@@ -62,6 +68,7 @@ impl Account {
             }
             Fact::Retry { because, .. } => self.retrying = Some(because.clone()),
             Fact::Text { text, sub: false } => {
+                self.worked = true;
                 self.retrying = None;
                 // A finished block repeats its pieces, unless they were all there is.
                 self.close();
@@ -82,12 +89,13 @@ impl Account {
                 known.cache_read = known.cache_read.max(usage.cache_read);
                 known.cache_write = known.cache_write.max(usage.cache_write);
             }
-            Fact::Cost(step) => *self.steps.get_or_insert(0.0) += step,
+            Fact::Cost(step) => self.spend(*step),
             Fact::Limit { status, resets_at, .. } => self.limit = Some((status.clone(), *resets_at)),
             Fact::Background(open) => self.pending.clone_from(open),
             Fact::Trouble(text) => self.trouble = Some(text.clone()),
             Fact::Result(result) => self.settle(result),
-            Fact::Text { .. } | Fact::Thinking | Fact::ToolEnd { .. } | Fact::Tasks(_) => {}
+            Fact::ToolEnd { .. } => self.worked = true,
+            Fact::Text { .. } | Fact::Thinking | Fact::Tasks(_) => {}
         }
     }
 
@@ -104,9 +112,23 @@ impl Account {
         let told = result.usage.filter(|usage| *usage != Usage::default());
         self.settled += told.unwrap_or_else(|| sum(&self.messages));
         self.messages.clear();
-        // What a process has cost grows from result to result.
-        self.told = result.cost.or(self.told);
+        // What a conversation has cost grows from result to result; one that was resumed began with more than nothing.
+        let grown = result.cost.map(|total| (total - self.total).max(0.0));
+        if let Some(step) = result.step.or(grown) {
+            self.spend(step);
+        }
+        self.total = result.cost.unwrap_or(self.total);
         self.result = Some(result.clone());
+    }
+
+    fn spend(&mut self, step: f64) {
+        *self.cost.get_or_insert(0.0) += step;
+    }
+
+    /// Takes over from the attempt before, whose conversation goes on: what that has cost is not spent anew.
+    pub fn resume(&mut self, before: &Self) {
+        self.session.clone_from(&before.session);
+        self.total = before.total;
     }
 
     fn deny(&mut self, tool: &str) {
@@ -136,6 +158,23 @@ impl Account {
             denials: self.denials.iter().map(|tool| json!({ "tool": tool })).collect(),
             pending: self.pending.iter().map(|what| json!(what)).collect(),
             ..Exit::default()
+        }
+    }
+
+    /// What the turn that has just ended puts into `turn`: its own cost and tokens.
+    pub fn turn(&mut self) -> Exit {
+        let (cost, usage) = (self.cost(), self.usage().unwrap_or_default());
+        let (cost_before, before) = std::mem::replace(&mut self.told, (cost, usage));
+        Exit {
+            cost_usd: cost.map(|cost| cost - cost_before.unwrap_or(0.0)),
+            usage: Some(usage - before).filter(|usage| *usage != Usage::default()),
+            denials: self
+                .result
+                .iter()
+                .flat_map(|result| &result.denials)
+                .map(|tool| json!({ "tool": tool }))
+                .collect(),
+            ..self.exit()
         }
     }
 
@@ -174,7 +213,7 @@ impl Account {
 
     /// Cost in US dollars, where the agent says it.
     pub fn cost(&self) -> Option<f64> {
-        self.told.or(self.steps)
+        self.cost
     }
 }
 
@@ -246,6 +285,27 @@ mod tests {
         assert_eq!(account.cost(), Some(0.7));
         assert_eq!(account.answer().as_deref(), Some("two"));
         assert_eq!(account.results, 2);
+    }
+
+    #[test]
+    fn a_resumed_conversation_costs_what_it_costs_from_now_on() {
+        let mut account = Account::default();
+        let result = |cost: f64, step: Option<f64>| {
+            let result = ResultFact {
+                cost: Some(cost),
+                step,
+                ..ResultFact::default()
+            };
+            Fact::Result(Box::new(result))
+        };
+        account.add(&result(5.0, Some(1.0)));
+        assert_eq!(account.cost(), Some(1.0));
+        account.add(&result(7.0, None));
+        assert_eq!(account.cost(), Some(3.0));
+        let mut next = Account::default();
+        next.resume(&account);
+        next.add(&result(7.5, None));
+        assert_eq!(next.cost(), Some(0.5));
     }
 
     #[test]

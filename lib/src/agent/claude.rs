@@ -83,7 +83,11 @@ struct Line<'a> {
     #[serde(borrow)]
     num_turns: Soft<'a>,
     #[serde(borrow)]
+    queued_turn_count: Soft<'a>,
+    #[serde(borrow)]
     total_cost_usd: Soft<'a>,
+    #[serde(borrow)]
+    model_usage_since_last_result: Part<'a>,
     #[serde(borrow)]
     usage: Part<'a>,
     #[serde(borrow)]
@@ -162,6 +166,13 @@ struct RateLimit<'a> {
     resets_at: Soft<'a>,
     #[serde(borrow)]
     rate_limit_type: Soft<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ModelUsage<'a> {
+    #[serde(borrow, rename = "costUSD")]
+    cost: Soft<'a>,
 }
 
 #[derive(Default, Deserialize)]
@@ -335,9 +346,11 @@ impl Lines {
             api_status,
             turns: line.num_turns.count(),
             cost: line.total_cost_usd.number(),
+            step: step(line.model_usage_since_last_result),
             usage: usage(line.usage),
             session: line.session_id.owned(),
             denials: denials.filter_map(|denial| denial.tool_name.into_string()).collect(),
+            queued: line.queued_turn_count.count().unwrap_or(0),
         }
     }
 }
@@ -378,6 +391,12 @@ fn entry(id: &Soft<'_>, description: &Soft<'_>) -> Option<(String, String)> {
     let id = id.owned()?;
     let description = description.owned().unwrap_or_else(|| id.clone());
     Some((id, description))
+}
+
+/// What all models together have cost since the result before.
+fn step(models: Part<'_>) -> Option<f64> {
+    let models: BTreeMap<String, ModelUsage<'_>> = part(models)?;
+    Some(models.values().filter_map(|model| model.cost.number()).sum())
 }
 
 fn usage(tokens: Part<'_>) -> Option<Usage> {

@@ -5,7 +5,38 @@
 
 use super::Kind;
 use nix::sys::signal::Signal;
+use serde_json::{Map, Value, json};
 use std::ffi::OsString;
+
+/// The conversation that a start belongs to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Session {
+    /// A new one, under whatever id the agent chooses.
+    #[default]
+    Unnamed,
+    /// A new one under this id.
+    New(String),
+    /// An earlier one goes on.
+    Resumed(String),
+    /// A copy of an earlier one goes on.
+    Forked {
+        /// The earlier one.
+        of: String,
+        /// The copy's id, where the agent takes one.
+        id: Option<String>,
+    },
+}
+
+impl Session {
+    /// The id under which it will run, where that is known before the start.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Self::Unnamed => None,
+            Self::New(id) | Self::Resumed(id) => Some(id),
+            Self::Forked { id, .. } => id.as_deref(),
+        }
+    }
+}
 
 /// What is asked of an agent, whichever it is.
 #[derive(Debug, Clone)]
@@ -20,6 +51,10 @@ pub struct Ask {
     pub system: Option<String>,
     /// Whether to write the answer token by token.
     pub partial: bool,
+    /// The conversation.
+    pub session: Session,
+    /// Whether it stays, and takes one message after another on its stdin (see [`message`]).
+    pub keep: bool,
     /// Further arguments, as they are.
     pub args: Vec<OsString>,
 }
@@ -33,6 +68,8 @@ impl Ask {
             tools: None,
             system: None,
             partial: false,
+            session: Session::Unnamed,
+            keep: false,
             args: Vec::new(),
         }
     }
@@ -88,10 +125,7 @@ pub fn command(ask: &Ask) -> Result<Launch, String> {
         match ask.agent {
             Kind::Claude | Kind::Qwen => push("append-system-prompt", system),
             // A JSON string is a TOML string.
-            Kind::Codex => push(
-                "config",
-                &format!("developer_instructions={}", serde_json::json!(system)),
-            ),
+            Kind::Codex => push("config", &format!("developer_instructions={}", json!(system))),
             _ => return no_word("--system", "; put it into the prompt"),
         }
     }
@@ -103,11 +137,66 @@ pub fn command(ask: &Ask) -> Result<Launch, String> {
             _ => return no_word("--partial", ""),
         }
     }
+    if ask.keep {
+        if !ask.agent.takes_messages() {
+            return no_word("--keep", "");
+        }
+        argv.push("--input-format=stream-json".into());
+    }
+    argv.extend(session(ask)?);
     argv.extend(ask.args.iter().cloned());
     if ask.agent == Kind::Codex {
+        match &ask.session {
+            Session::Resumed(id) => argv.extend(words(&["resume", id])),
+            Session::Forked { of, .. } => argv.extend(words(&["fork", of])),
+            Session::Unnamed | Session::New(_) => {}
+        }
         argv.push("-".into());
     }
     Ok(Launch { argv })
+}
+
+/// The options that name the conversation.
+fn session(ask: &Ask) -> Result<Vec<OsString>, String> {
+    let agent = ask.agent.as_str();
+    let no_word = |option: &str, instead: &str| Err(format!("{option}: {agent} has no word for it{instead}"));
+    let id = match &ask.session {
+        Session::Unnamed => return Ok(Vec::new()),
+        Session::New(id) | Session::Resumed(id) | Session::Forked { of: id, .. } => id,
+    };
+    // It may stand as a word of its own, which must not be taken for an option.
+    if id.is_empty() || id.starts_with('-') {
+        return Err(format!("session '{id}': that is no session's id"));
+    }
+    let options = match (&ask.session, ask.agent) {
+        (Session::Unnamed, _) | (_, Kind::Plain) => Vec::new(),
+        (Session::New(id), agent) if agent.takes_session_id() => vec![format!("--session-id={id}")],
+        (Session::New(_), _) => return no_word("--session", "; it chooses its own, and exit tells it"),
+        (Session::Resumed(id), Kind::Claude | Kind::Gemini | Kind::Qwen) => vec![format!("--resume={id}")],
+        (Session::Resumed(id), Kind::Opencode) => vec![format!("--session={id}")],
+        (Session::Forked { of, id }, Kind::Claude) => {
+            let id = id.iter().map(|id| format!("--session-id={id}"));
+            [format!("--resume={of}"), "--fork-session".to_owned()]
+                .into_iter()
+                .chain(id)
+                .collect()
+        }
+        (Session::Forked { of, .. }, Kind::Opencode) => vec![format!("--session={of}"), "--fork".to_owned()],
+        (Session::Forked { .. }, Kind::Gemini | Kind::Qwen) => return no_word("--fork", ""),
+        // A subcommand of its own.
+        (Session::Resumed(_) | Session::Forked { .. }, Kind::Codex) => Vec::new(),
+    };
+    Ok(options.into_iter().map(OsString::from).collect())
+}
+
+/// One prompt as the line that a kept agent takes: its own message as it is, any other line as a message's text.
+pub fn message(prompt: &str) -> String {
+    let own = serde_json::from_str::<Map<String, Value>>(prompt)
+        .is_ok_and(|message| message.get("type").is_some_and(|kind| kind == "user") && message.contains_key("message"));
+    if own {
+        return prompt.to_owned();
+    }
+    json!({"type": "user", "message": {"role": "user", "content": [{"type": "text", "text": prompt}]}}).to_string()
 }
 
 fn words(words: &[&str]) -> Vec<OsString> {
@@ -136,6 +225,35 @@ impl Kind {
             Self::Claude | Self::Codex => Signal::SIGINT,
             Self::Gemini | Self::Qwen | Self::Opencode | Self::Plain => Signal::SIGTERM,
         }
+    }
+
+    /// Whether it can be told under which id to begin a conversation.
+    pub fn takes_session_id(self) -> bool {
+        matches!(self, Self::Claude | Self::Gemini | Self::Qwen)
+    }
+
+    /// Whether it can stay for one message after another.
+    pub fn takes_messages(self) -> bool {
+        matches!(self, Self::Claude | Self::Qwen)
+    }
+
+    /// Whether arguments of the user's own say already which conversation it is.
+    pub fn names_session(self, args: &[OsString]) -> bool {
+        let named = |arg: &OsString| {
+            let arg = arg.to_string_lossy();
+            let word = arg.split('=').next().unwrap_or_default();
+            [
+                "-r",
+                "-c",
+                "--resume",
+                "--continue",
+                "--session-id",
+                "--session-file",
+                "--no-session-persistence",
+            ]
+            .contains(&word)
+        };
+        self.takes_session_id() && args.iter().any(named)
     }
 
     /// The stop ladder below SIGKILL, as signal numbers, the gentlest first.
@@ -193,6 +311,56 @@ mod tests {
             };
             assert_eq!(argv(&ask), expected);
         }
+    }
+
+    #[test]
+    fn each_names_a_conversation_in_its_own_words() {
+        let of = |agent, session| {
+            argv(&Ask {
+                session,
+                ..Ask::new(agent)
+            })
+        };
+        let (new, resumed) = (Session::New("u".into()), Session::Resumed("u".into()));
+        let forked = |id: Option<&str>| Session::Forked {
+            of: "u".into(),
+            id: id.map(str::to_owned),
+        };
+        for agent in [Kind::Claude, Kind::Gemini, Kind::Qwen] {
+            assert!(of(agent, new.clone()).ends_with(" --session-id=u"));
+            assert!(of(agent, resumed.clone()).ends_with(" --resume=u"));
+        }
+        assert!(of(Kind::Claude, forked(Some("v"))).ends_with(" --resume=u --fork-session --session-id=v"));
+        assert!(of(Kind::Codex, resumed.clone()).ends_with(" resume u -"));
+        assert!(of(Kind::Codex, forked(None)).ends_with(" fork u -"));
+        assert!(of(Kind::Opencode, resumed).ends_with(" --session=u"));
+        assert!(of(Kind::Opencode, forked(None)).ends_with(" --session=u --fork"));
+        for (agent, session) in [
+            (Kind::Codex, new.clone()),
+            (Kind::Opencode, new),
+            (Kind::Gemini, forked(None)),
+            (Kind::Codex, Session::Resumed("--last".into())),
+        ] {
+            assert!(
+                command(&Ask {
+                    session,
+                    ..Ask::new(agent)
+                })
+                .is_err()
+            );
+        }
+        assert!(Kind::Claude.names_session(&["--resume=x".into()]));
+        assert!(!Kind::Claude.names_session(&["--restricted".into()]));
+    }
+
+    #[test]
+    fn a_prompt_becomes_a_message() {
+        let own = r#"{"type":"user","message":{"role":"user","content":"x"}}"#;
+        assert_eq!(message(own), own);
+        let made = message("say \"hi\"");
+        assert!(made.contains(r#""text":"say \"hi\"""#), "{made}");
+        let told: Value = serde_json::from_str(&message(r#"{"a":1}"#)).unwrap();
+        assert_eq!(told["message"]["content"][0]["text"], r#"{"a":1}"#);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod account;
 mod claude;
 mod codex;
 mod gemini;
+mod kept;
 mod launch;
 mod opencode;
 mod recognise;
@@ -15,7 +16,8 @@ mod tasks;
 
 use crate::line::Usage;
 pub use account::Account;
-pub use launch::{Ask, Launch, command};
+pub use kept::is_kept;
+pub use launch::{Ask, Launch, Session, command, message};
 use std::path::Path;
 
 /// Which CLI a worker is, as far as its lines are concerned.
@@ -192,14 +194,18 @@ pub struct ResultFact {
     pub api_status: Option<u64>,
     /// Turns taken.
     pub turns: Option<u64>,
-    /// Cost in US dollars.
+    /// What the conversation has cost so far, earlier runs of it included, in US dollars.
     pub cost: Option<f64>,
+    /// What it has cost since the result before, where the agent tells that.
+    pub step: Option<f64>,
     /// Tokens.
     pub usage: Option<Usage>,
     /// The session's id.
     pub session: Option<String>,
     /// Tools denied.
     pub denials: Vec<String>,
+    /// Messages that wait to be answered after this result.
+    pub queued: u64,
 }
 
 /// Reads the lines of one agent.

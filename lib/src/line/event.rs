@@ -145,6 +145,19 @@ impl std::ops::AddAssign for Usage {
     }
 }
 
+impl std::ops::Sub for Usage {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            input: self.input.saturating_sub(before.input),
+            output: self.output.saturating_sub(before.output),
+            cache_read: self.cache_read.saturating_sub(before.cache_read),
+            cache_write: self.cache_write.saturating_sub(before.cache_write),
+        }
+    }
+}
+
 /// The first line of each attempt.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -167,6 +180,9 @@ pub struct Start {
     /// The worker's process id; absent where a reader stamped the stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<i32>,
+    /// The agent's session, where cl-spawn chose it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
     /// The role, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
@@ -300,9 +316,9 @@ pub enum Event {
         #[serde(default)]
         cpu: f64,
     },
-    /// The agent reports a usage limit.
+    /// The agent reports a usage limit, or one that another stream met is waited for.
     Limit {
-        /// The agent's word for it.
+        /// The agent's word for it; `held` where a start waits for it.
         #[serde(default)]
         status: String,
         /// Until when it holds.
@@ -332,7 +348,7 @@ pub enum Event {
     },
     /// We begin to stop the worker.
     Stop {
-        /// timeout, idle, linger, signal, downstream or budget.
+        /// timeout, idle, linger, signal or downstream.
         #[serde(default)]
         because: String,
         /// The signals of the ladder.

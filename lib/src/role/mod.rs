@@ -40,6 +40,12 @@ pub struct Role {
     pub linger: Option<String>,
     /// Whether to ask for the answer token by token.
     pub partial: Option<bool>,
+    /// Further attempts.
+    pub retries: Option<u32>,
+    /// How long to wait before the first of them.
+    pub backoff: Option<String>,
+    /// Who is asked once they are used up, as `--fallback` takes it.
+    pub fallback: Option<Vec<String>>,
 }
 
 /// Why roles cannot be read: the file, the place, what to do.
@@ -75,7 +81,7 @@ impl Role {
         macro_rules! later_wins {
             ($($key:ident)*) => { $( if over.$key.is_some() { self.$key = over.$key; } )* };
         }
-        later_wins!(set about prompt agent model tools system priority timeout idle linger partial);
+        later_wins!(set about prompt agent model tools system priority timeout idle linger partial retries backoff fallback);
     }
 
     /// The niceness that goes with the priority: 0, 5, 10, 15.
@@ -89,6 +95,7 @@ impl Role {
             ("timeout", &self.timeout),
             ("idle", &self.idle),
             ("linger", &self.linger),
+            ("backoff", &self.backoff),
         ];
         for (key, limit) in limits {
             if let Some(limit) = limit {

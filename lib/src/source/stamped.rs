@@ -93,6 +93,7 @@ impl Stamped {
         let account = &self.account;
         let mut judgement = judge(&Evidence {
             end: End::Unseen,
+            prompts: None,
             stop: None,
             agent: self.kind.is_some_and(Kind::is_agent),
             account,

@@ -8,6 +8,10 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long a thread that was joined may take to be off the kernel's list.
+const LEAVING: Duration = Duration::from_secs(5);
 
 /// Forks; the child runs `child`, ends with the exit code it gives, and never returns.
 ///
@@ -17,8 +21,13 @@ use std::process::Command;
 /// # Panics
 /// When called while other threads run: the child of such a fork could find a lock held for ever.
 pub fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
-    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-    assert_eq!(threads, 1, "only a process with one thread may fork");
+    let threads = || std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    // A thread that was joined holds nothing any more, and is on the kernel's list for an instant yet.
+    let patience = Instant::now() + LEAVING;
+    while threads() > 1 && Instant::now() < patience {
+        std::thread::yield_now();
+    }
+    assert_eq!(threads(), 1, "only a process with one thread may fork");
     // SAFETY: there is one thread, so no lock is held by another one in the child.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Parent { child } => Ok(child),

@@ -1,7 +1,7 @@
 //! How it ended: what supervisor and pump know, put together into the stream's last line.
 
 use crate::agent::Account;
-use crate::line::Exit;
+use crate::line::{Exit, Outcome};
 use crate::outcome::{End, Evidence, Stop, exit_code, judge, signal_name};
 use std::io;
 use std::time::Duration;
@@ -30,6 +30,21 @@ pub(super) struct Closing {
     pub(super) orphans: u32,
     pub(super) duration: Duration,
     pub(super) warnings: Vec<String>,
+    /// Of a worker that is kept: its prompts.
+    pub(super) kept: Option<Kept>,
+}
+
+/// What became of a kept worker's prompts.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// How many it was sent.
+    pub(super) sent: u32,
+    /// How many nobody answered.
+    pub(super) unanswered: usize,
+    /// The same for people, to be told when no other attempt follows.
+    pub(super) warnings: Vec<String>,
+    /// Whether all there will ever be is answered.
+    pub(super) done: bool,
 }
 
 /// What a tree of processes used.
@@ -47,8 +62,10 @@ pub(super) struct Told<'a> {
     pub(super) account: &'a Account,
     pub(super) agent: bool,
     pub(super) whole: bool,
+    /// Lines of this attempt.
     pub(super) lines: u64,
-    pub(super) bytes: u64,
+    /// Lines and bytes of all attempts.
+    pub(super) all: (u64, u64),
     /// The last of stderr.
     pub(super) stderr: String,
     /// Why output may be missing.
@@ -62,6 +79,7 @@ impl Closing {
             end: self.end,
             stop: self.stop,
             agent: told.agent,
+            prompts: self.kept.as_ref().map(|kept| (kept.sent, kept.unanswered)),
             account: told.account,
             whole: told.whole,
             lines: told.lines,
@@ -72,8 +90,8 @@ impl Closing {
             because: judged.because,
             duration: seconds(self.duration),
             attempts: 1,
-            lines: told.lines,
-            bytes: told.bytes,
+            lines: told.all.0,
+            bytes: told.all.1,
             whole: told.whole,
             orphans: self.orphans,
             stderr: told.stderr,
@@ -86,7 +104,7 @@ impl Closing {
             End::Exited(code) => exit.code = Some(code),
             End::Signalled(signal) => exit.signal = Some(signal_name(signal)),
             End::Unstartable(_) => exit.because = format!("{}: {}", self.what, exit.because),
-            End::Unseen => {}
+            End::Unseen | End::Alive => {}
         }
         if self.orphans > 0 {
             let orphans = self.orphans;
@@ -94,9 +112,35 @@ impl Closing {
                 .push(format!("{orphans} left behind by the worker had to be ended"));
         }
         exit.warnings.extend(told.harms.iter().map(|&harm| harm.to_owned()));
+        exit.warnings.extend(notable(&exit, told.account, self.kept.is_some()));
         let code = exit_code(exit.outcome, self.end, self.stop);
         (exit, code)
     }
+}
+
+/// What is worth knowing of an agent's run and did not change its outcome.
+fn notable(exit: &Exit, account: &Account, kept: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !account.denials.is_empty() {
+        let mut tools: Vec<&str> = account.denials.iter().map(String::as_str).collect();
+        tools.sort_unstable();
+        tools.dedup();
+        warnings.push(format!("not permitted: {}", tools.join(", ")));
+    }
+    if account.results > 1 && !kept {
+        warnings.push(format!("{} results, of which the last one counts", account.results));
+    }
+    let warns = |line: &&str| {
+        let line = line.trim_start().as_bytes();
+        line.len() > 7 && line[..7].eq_ignore_ascii_case(b"warning")
+    };
+    // What is no success has its stderr looked at anyway.
+    if exit.outcome == Outcome::Success
+        && let Some(line) = exit.stderr.lines().find(warns)
+    {
+        warnings.push(format!("stderr: {}", line.trim().chars().take(200).collect::<String>()));
+    }
+    warnings
 }
 
 /// Seconds as they are told, to the millisecond.

@@ -1,7 +1,7 @@
 //! What pump and supervisor both see, and how they speak to each other.
 
 use super::clock::Clock;
-use super::ending::{Closing, Ended};
+use super::ending::Closing;
 use crate::agent::Kind;
 use crate::line::Event;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -23,8 +23,10 @@ pub(super) enum Note {
     OutputClosed,
     /// The sink takes no more.
     SinkFailed,
-    /// The last line is written.
-    Ended(Box<Ended>),
+    /// A kept worker has ended a turn; whether the prompt is answered with it.
+    Turn(bool),
+    /// All is said.
+    Ended,
 }
 
 /// Figures of the run, and a queue each way.
@@ -35,12 +37,16 @@ pub(super) struct Gauge {
     bytes: AtomicU64,
     /// When the last output came, in microseconds of active time.
     output: AtomicU64,
+    /// When a kept worker was asked last, the same way.
+    asked: AtomicU64,
     writing: AtomicBool,
     /// Whether what the worker still says counts for its outcome no more.
     decided: AtomicBool,
     /// What the pump is to say.
     orders: Mutex<VecDeque<Event>>,
     closing: Mutex<Option<Closing>>,
+    /// Whether there is nothing more to say until the next attempt.
+    silenced: AtomicBool,
     bell: EventFd,
     /// What the supervisor is to know.
     notes: Mutex<VecDeque<Note>>,
@@ -55,10 +61,12 @@ impl Gauge {
             lines: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             output: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
             writing: AtomicBool::new(false),
             decided: AtomicBool::new(false),
             orders: Mutex::default(),
             closing: Mutex::default(),
+            silenced: AtomicBool::new(false),
             bell: bell()?,
             notes: Mutex::default(),
             desk: bell()?,
@@ -85,9 +93,33 @@ impl Gauge {
         self.writing.load(Ordering::Relaxed)
     }
 
-    /// Says that the worker's last result stands, whatever it says when it is stopped.
-    pub(super) fn decide(&self) {
-        self.decided.store(true, Ordering::Release);
+    /// Says that the worker's last result stands, whatever it says when it is stopped; or that a new worker's counts.
+    pub(super) fn decide(&self, decided: bool) {
+        self.decided.store(decided, Ordering::Release);
+    }
+
+    /// Says that a kept worker is asked now.
+    pub(super) fn ask(&self) {
+        let now = self.clock.now().as_micros() as u64;
+        self.asked.store(now, Ordering::Relaxed);
+    }
+
+    /// How long ago that was.
+    pub(super) fn since_asked(&self) -> Duration {
+        let asked = Duration::from_micros(self.asked.load(Ordering::Relaxed));
+        self.clock.now().saturating_sub(asked)
+    }
+
+    /// Says that between two attempts there is nothing more to say, or that there may be.
+    pub(super) fn silence(&self, silenced: bool) {
+        self.silenced.store(silenced, Ordering::Release);
+        ring(&self.bell);
+    }
+
+    /// Whether that was said; to be asked before the orders are taken.
+    pub(super) fn is_silenced(&self) -> bool {
+        let _ = self.bell.read();
+        self.silenced.load(Ordering::Acquire)
     }
 
     /// Whether that was said.

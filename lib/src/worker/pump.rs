@@ -4,14 +4,16 @@
 //! queue meanwhile. It writes the last line, too, once it is told that the worker is gone.
 
 use super::capture::{Taken, Tap, Taps};
-use super::ending::{Closing, Ended, Told};
+use super::course::{AttemptEnd, Course};
+use super::ending::{Closing, Told, seconds};
 use super::followed::Growth;
 use super::gauge::{Gauge, Note};
 use super::reading::Reading;
-use crate::agent::Kind;
+use super::voice::{FLUSH, Voice};
 use crate::frame::{Frame, Framer, Part};
-use crate::line::{Event, Stamper, Ts};
-use crate::sink::Shared;
+use crate::hold::Account;
+use crate::line::{Event, Exit, Outcome, Stamper, Ts};
+use crate::outcome::{End, Evidence, judge};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::VecDeque;
@@ -28,30 +30,34 @@ pub enum StderrTo {
     Drop,
 }
 
-/// So much is gathered before it is written, while more is there to be read.
-const FLUSH: usize = 256 << 10;
-
 /// So much of stderr's end is told in `exit`.
 const TAIL: usize = 4096;
 
 /// The pump's parts.
 pub(super) struct Pump<'a> {
     gauge: &'a Gauge,
+    voice: &'a mut Voice,
     out: Lines,
     err: Lines,
     growth: Option<Growth>,
-    stamper: Stamper,
-    /// `None` once it takes no more.
-    sink: Option<Shared>,
-    /// Why, where it was not for want of a reader.
-    failed: Option<io::Error>,
     reading: Reading,
     stderr_to: StderrTo,
-    /// Whole lines for the sink.
-    block: Vec<u8>,
     /// The end of stderr.
     tail: VecDeque<u8>,
     whole: bool,
+    /// Lines of the attempts before.
+    before: u64,
+    /// Of a worker that is kept: its turn.
+    turn: Option<Turn>,
+}
+
+/// One turn of a kept worker so far.
+#[derive(Default)]
+struct Turn {
+    lines: u64,
+    bytes: u64,
+    /// How many were answered before it.
+    answered: u32,
 }
 
 /// Lines from one tap.
@@ -82,14 +88,14 @@ impl Lines {
 }
 
 impl<'a> Pump<'a> {
-    /// A pump from taps to sink. Of a `kind` that is `None` the first line is to tell.
+    /// A pump from taps to the stream. One that is `kept` tells each turn's end.
     pub(super) fn new(
         taps: Taps,
-        sink: Shared,
-        stamper: Stamper,
-        kind: Option<Kind>,
+        voice: &'a mut Voice,
+        reading: Reading,
         stderr_to: StderrTo,
         max_line: usize,
+        kept: bool,
         gauge: &'a Gauge,
     ) -> Self {
         let lines = |tap| Lines {
@@ -99,23 +105,22 @@ impl<'a> Pump<'a> {
         };
         Self {
             gauge,
+            voice,
             out: lines(taps.out),
             err: lines(taps.err),
             growth: taps.growth,
-            stamper,
-            sink: Some(sink),
-            failed: None,
-            reading: Reading::new(kind),
+            reading,
             stderr_to,
-            block: Vec::new(),
             tail: VecDeque::new(),
             whole: true,
+            before: gauge.lines(),
+            turn: kept.then(Turn::default),
         }
     }
 
-    /// Pumps until the worker is gone and all is taken, writes the last line, and leaves a note.
-    pub(super) fn run(mut self) {
-        // The stream begins with its start, which is said when the worker runs.
+    /// Pumps until the worker is gone and all is taken, writes the line that says what follows, and leaves a note.
+    pub(super) fn run(mut self, course: &mut Course, account: Option<&Account>) {
+        // An attempt begins with its start, which is said when the worker runs.
         while !self.gauge.has_orders() {
             let _ = poll(
                 &mut [PollFd::new(self.gauge.bell(), PollFlags::POLLIN)],
@@ -124,7 +129,8 @@ impl<'a> Pump<'a> {
         }
         let closing = self.pump();
         let gauge = self.gauge;
-        gauge.note(Note::Ended(Box::new(self.end(closing))));
+        self.end(closing, course, account);
+        gauge.note(Note::Ended);
     }
 
     fn pump(&mut self) -> Closing {
@@ -135,12 +141,12 @@ impl<'a> Pump<'a> {
             }
             let mut more = true;
             while more {
-                self.take_orders();
+                self.voice.take_orders(self.gauge);
                 let read_err = self.take_err();
                 let read_out = self.take_out();
                 more = read_err || read_out;
-                if !more || self.block.len() >= FLUSH {
-                    self.flush();
+                if !more || self.voice.block.len() >= FLUSH {
+                    self.voice.flush(self.gauge);
                 }
             }
             if let Some(closing) = closing {
@@ -150,46 +156,59 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Passes on what no line feed ended, and writes the last line.
-    fn end(mut self, closing: Closing) -> Ended {
+    /// Passes on what no line feed ended, and writes the line that says what follows.
+    fn end(mut self, mut closing: Closing, course: &mut Course, account: Option<&Account>) {
         let ts = Ts::now();
         if let Some(frame) = self.out.frames.finish() {
             self.whole = false;
             self.gauge.count(1);
             pass(
                 frame,
-                &mut self.stamper,
+                &mut self.voice.stamper,
                 &mut self.reading,
                 ts,
-                &mut self.block,
+                &mut self.voice.block,
                 self.gauge,
             );
         }
         if let Some(frame) = self.err.frames.finish() {
             remember(&mut self.tail, frame);
-            pass_err(frame, &mut self.stamper, self.stderr_to, ts, &mut self.block);
+            pass_err(
+                frame,
+                &mut self.voice.stamper,
+                self.stderr_to,
+                ts,
+                &mut self.voice.block,
+            );
         }
-        self.take_orders();
+        self.voice.take_orders(self.gauge);
         let (out, err) = (self.out.tap.harm(), self.err.tap.harm());
+        let (parting, done) = match &mut closing.kept {
+            Some(kept) => (std::mem::take(&mut kept.warnings), kept.done),
+            None => (Vec::new(), false),
+        };
         let (exit, code) = closing.exit(Told {
             account: &self.reading.account,
             agent: self.reading.is_agent(),
             whole: self.whole && out.is_none(),
-            lines: self.gauge.lines(),
-            bytes: self.gauge.bytes(),
+            lines: self.gauge.lines() - self.before,
+            all: (self.gauge.lines(), self.gauge.bytes()),
             stderr: String::from_utf8_lossy(self.tail.make_contiguous())
                 .trim_end()
                 .to_owned(),
             harms: out.into_iter().chain(err.filter(|_| out.is_none())).collect(),
         });
-        let last = Event::Exit(Box::new(exit.clone()));
-        self.stamper.event(&last, Ts::now(), &mut self.block);
-        self.flush();
-        Ended {
+        let end = AttemptEnd {
             exit,
-            code: if self.failed.is_some() { 125 } else { code },
-            sink: self.failed,
-        }
+            code,
+            account: self.reading.account,
+            answered: self.turn.is_some_and(|turn| turn.answered > 0),
+            done,
+            parting,
+            at: self.gauge.clock.now(),
+        };
+        self.voice.say(&course.ended(end, account));
+        self.voice.flush(self.gauge);
     }
 
     fn wait(&self) {
@@ -213,12 +232,6 @@ impl<'a> Pump<'a> {
         }
     }
 
-    fn take_orders(&mut self) {
-        for event in self.gauge.orders() {
-            self.stamper.event(&event, Ts::now(), &mut self.block);
-        }
-    }
-
     /// Takes one read of stdout into the block; whether there was any.
     fn take_out(&mut self) -> bool {
         let (count, ended) = self.out.take();
@@ -233,14 +246,26 @@ impl<'a> Pump<'a> {
         let mut done = 0;
         while let Some(frame) = self.out.frames.next() {
             done += u64::from(frame.eol);
+            if let Some(turn) = &mut self.turn {
+                turn.lines += u64::from(frame.eol);
+                turn.bytes += (frame.bytes.len() + usize::from(frame.eol)) as u64;
+            }
             pass(
                 frame,
-                &mut self.stamper,
+                &mut self.voice.stamper,
                 &mut self.reading,
                 ts,
-                &mut self.block,
+                &mut self.voice.block,
                 self.gauge,
             );
+            if let Some(limit) = self.reading.limit() {
+                self.voice.stamper.event(&limit, ts, &mut self.voice.block);
+            }
+            if let Some(turn) = self.turn.as_mut().filter(|_| self.reading.turn_ended()) {
+                let (event, answers) = turn.end(&mut self.reading, self.gauge);
+                self.voice.stamper.event(&event, ts, &mut self.voice.block);
+                self.gauge.note(Note::Turn(answers));
+            }
         }
         self.gauge.count(done);
         true
@@ -256,30 +281,43 @@ impl<'a> Pump<'a> {
         let ts = Ts::now();
         while let Some(frame) = self.err.frames.next() {
             remember(&mut self.tail, frame);
-            pass_err(frame, &mut self.stamper, self.stderr_to, ts, &mut self.block);
+            pass_err(
+                frame,
+                &mut self.voice.stamper,
+                self.stderr_to,
+                ts,
+                &mut self.voice.block,
+            );
         }
         true
     }
+}
 
-    fn flush(&mut self) {
-        if let Some(sink) = &mut self.sink {
-            self.gauge.writing(true);
-            let written = sink.write(&self.block);
-            self.gauge.writing(false);
-            if let Err(error) = written {
-                // What follows is read on all the same: it says how the worker ended.
-                self.sink = None;
-                let left = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
-                if !left.contains(&error.kind()) {
-                    self.failed = Some(error);
-                }
-                self.gauge.note(Note::SinkFailed);
-            }
-        }
-        self.block.clear();
-        if self.block.capacity() > 4 * FLUSH {
-            self.block = Vec::new();
-        }
+impl Turn {
+    /// Ends the turn; the event that tells it, and whether it answers the prompt that was sent.
+    fn end(&mut self, reading: &mut Reading, gauge: &Gauge) -> (Event, bool) {
+        let judged = judge(&Evidence {
+            end: End::Alive,
+            stop: None,
+            agent: true,
+            prompts: None,
+            account: &reading.account,
+            whole: true,
+            lines: self.lines,
+            stderr: "",
+        });
+        let exit = Exit {
+            outcome: judged.outcome,
+            because: judged.because,
+            duration: seconds(gauge.since_asked()),
+            lines: std::mem::take(&mut self.lines),
+            bytes: std::mem::take(&mut self.bytes),
+            whole: true,
+            ..reading.account.turn()
+        };
+        self.answered += u32::from(exit.outcome == Outcome::Success);
+        let queued = reading.account.result.as_ref().map_or(0, |result| result.queued);
+        (Event::Turn(Box::new(exit)), queued == 0)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::gauge::{Gauge, Note};
 use crate::agent::{Account, Fact, Kind, Reader};
+use crate::line::Event;
 
 /// A reader of one worker's lines.
 pub(super) struct Reading {
@@ -10,6 +11,10 @@ pub(super) struct Reading {
     pub(super) account: Account,
     facts: Vec<Fact>,
     settled: bool,
+    /// How many turns were told to have ended.
+    turns: u32,
+    /// A usage limit that was not told yet.
+    limit: Option<Event>,
 }
 
 impl Reading {
@@ -22,7 +27,25 @@ impl Reading {
             account: Account::default(),
             facts: Vec::new(),
             settled: false,
+            turns: 0,
+            limit: None,
         }
+    }
+
+    /// Takes over from the attempt before, whose conversation goes on.
+    pub(super) fn resume(&mut self, before: &Account) {
+        self.account.resume(before);
+    }
+
+    /// A usage limit that the last line told.
+    pub(super) fn limit(&mut self) -> Option<Event> {
+        self.limit.take()
+    }
+
+    /// Whether a turn has ended with the last line.
+    pub(super) fn turn_ended(&mut self) -> bool {
+        let turns = std::mem::replace(&mut self.turns, self.account.results);
+        self.account.results > turns
     }
 
     /// Whether the worker is an agent, as far as is known.
@@ -48,6 +71,19 @@ impl Reading {
         }
         for fact in self.facts.drain(..) {
             self.account.add(&fact);
+            if let Fact::Limit {
+                status,
+                resets_at,
+                kind,
+            } = fact
+                && status == "rejected"
+            {
+                self.limit = Some(Event::Limit {
+                    status,
+                    resets_at,
+                    kind,
+                });
+            }
         }
         let settled = self.account.result.is_some() && !self.account.in_turn && self.account.pending.is_empty();
         if settled || self.settled {

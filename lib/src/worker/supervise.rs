@@ -1,101 +1,113 @@
-//! The supervisor: waits for signals, timers, the warden and the pump, and does what the rules say.
+//! The supervisor of one attempt: waits for signals, timers, the warden and the pump, and does what the rules say.
 
 use super::capture;
-use super::ending::{Closing, Ended, Used, millis};
-use super::gauge::{Gauge, Note};
-use super::order::Order;
+use super::course::Course;
+use super::ending::{Closing, Kept, Used, millis};
+use super::feed::{Fed, Feed};
+use super::gauge::Note;
+use super::order::{Attempt, Order};
 use super::pump::Pump;
-use super::rules::{Action, Input, Rules};
-use super::signals::{Heard, Signals};
+use super::reading::Reading;
+use super::rules::{Action, Input, Limits, Rules};
+use super::signals::Heard;
 use super::tree;
+use super::voice::Voice;
 use super::warden::{Command, Launch, Report, Warden};
-use crate::line::{Event, Stamper, Start};
+use super::watch::Watch;
+use crate::agent::Kind;
+use crate::line::{Event, Start};
 use crate::outcome::{End, Stop};
-use crate::sink::Shared;
-use crate::sys::process;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long it may take to say the last words when we are told a second time to end.
-const HURRY: Duration = Duration::from_secs(1);
-
-/// A signal that comes so soon after another is the same wish: `timeout` tells its child and then the child's group,
-/// and a wrapper passes on what the terminal has told us already.
-const SAME_WISH: Duration = Duration::from_millis(100);
-
-/// Runs one worker to its end and writes its stream on `sink`.
-///
-/// This takes the process over: signals that ask to end, to pause and to go on stay blocked, and stdin leads to
-/// `/dev/null` afterwards. When told twice to end, and the sink's reader keeps the stream from its end, this ends
-/// the process with 128+N.
-///
-/// # Errors
-/// What kept us from running it at all: no descriptor, no process.
-///
-/// # Panics
-/// When other threads run already: the warden is forked.
-pub fn run(mut order: Order, sink: Shared) -> io::Result<Ended> {
-    let reader = sink.fd().try_clone_to_owned()?;
-    let signals = Signals::block()?;
-    let (taps, stdout, stderr) = order.capture.open()?;
-    let start = order.start();
-    let (silent, stdin) = match order.stdin.take() {
-        Some(fd) => (None, fd),
-        None => capture::silent_terminal().map(|(ours, theirs)| (Some(ours), theirs))?,
+/// Runs one attempt to its end, and lets the course say what follows.
+pub(super) fn attempt(
+    order: &Order,
+    mut attempt: Attempt,
+    watch: &mut Watch<'_>,
+    voice: &mut Voice,
+    mut feed: Option<&mut Feed>,
+    course: &mut Course,
+) -> io::Result<()> {
+    let gauge = watch.gauge;
+    let (taps, stdout, stderr) = attempt.capture.open()?;
+    let start = attempt.start(course.attempts, order);
+    let (silent, stdin) = match (&mut feed, attempt.stdin.take()) {
+        (Some(feed), _) => (None, feed.attach()?),
+        (None, Some(fd)) => (None, fd),
+        (None, None) => capture::silent_terminal().map(|(ours, theirs)| (Some(ours), theirs))?,
     };
-    let what = order.argv.first().map(|program| program.to_string_lossy().into_owned());
-    let gauge = Gauge::new()?;
+    let what = attempt
+        .argv
+        .first()
+        .map(|program| program.to_string_lossy().into_owned());
     let warden = Warden::launch(Launch {
-        argv: order.argv,
-        env: order.env,
-        cwd: order.cwd.clone(),
-        nice: order.nice,
+        argv: attempt.argv,
+        env: attempt.env,
+        cwd: attempt.cwd.clone(),
+        nice: attempt.nice,
         stdin,
         stdout,
         stderr,
     })?;
-    // Held open by us as well, it would keep whoever writes to it from seeing that nobody reads.
-    if let Ok(null) = std::fs::File::open("/dev/null") {
-        process::replace(0, null.as_fd())?;
+    Watch::release_stdin()?;
+    gauge.decide(false);
+    let mut reading = Reading::new(attempt.kind);
+    if let Some(before) = course.before.take().filter(|_| attempt.resumed) {
+        reading.resume(&before);
     }
-    let stamper = Stamper::new(order.stream);
-    let pump = Pump::new(taps, sink, stamper, order.kind, order.stderr, order.max_line, &gauge);
+    let pump = Pump::new(
+        taps,
+        voice,
+        reading,
+        order.stderr,
+        order.max_line,
+        feed.is_some(),
+        gauge,
+    );
+    let limits = Limits {
+        timeout: order.timeout,
+        kill_after: order.kill_after,
+        idle: attempt.idle,
+        linger: attempt.linger,
+        heartbeat: order.heartbeat,
+        ladder: attempt.kind.unwrap_or(Kind::Plain).ladder(),
+    };
     let mut supervisor = Supervisor {
-        signals,
+        rules: Rules::new(limits, gauge.clock.now()),
+        watch,
         warden,
-        reader: Some(reader),
-        gauge: &gauge,
-        rules: Rules::new(order.limits),
-        agent_limits: order.agent_limits,
+        feed,
+        settled: false,
+        agent_limits: attempt.agent_limits,
         what: what.unwrap_or_default(),
-        cwd: order.cwd,
-        nice: order.nice,
+        cwd: attempt.cwd,
+        nice: attempt.nice,
         start: Some(start),
         early: None,
-        asked: None,
         end: None,
         warnings: Vec::new(),
         closed: false,
-        hurry: None,
     };
-    let ended = std::thread::scope(|scope| {
-        scope.spawn(move || pump.run());
-        supervisor.watch()
+    let account = attempt.account;
+    std::thread::scope(|scope| {
+        scope.spawn(|| pump.run(course, account.as_ref()));
+        supervisor.watch();
     });
     drop(silent);
-    Ok(ended)
+    Ok(())
 }
 
-struct Supervisor<'a> {
-    signals: Signals,
+struct Supervisor<'a, 'b> {
+    watch: &'a mut Watch<'b>,
     warden: Warden,
-    /// Our stdout, which tells when its reader goes away; `None` when it did.
-    reader: Option<OwnedFd>,
-    gauge: &'a Gauge,
     rules: Rules,
+    /// Of a worker that is kept: its prompts.
+    feed: Option<&'a mut Feed>,
+    /// Whether its last turn has ended with nothing pending.
+    settled: bool,
     agent_limits: (Option<Duration>, Option<Duration>),
     what: String,
     cwd: Option<PathBuf>,
@@ -104,22 +116,18 @@ struct Supervisor<'a> {
     start: Option<Start>,
     /// A signal that came before that.
     early: Option<i32>,
-    /// When we were told to end.
-    asked: Option<Instant>,
     end: Option<End>,
     warnings: Vec<String>,
     /// Whether the worker and all it started are gone.
     closed: bool,
-    /// The signal that told us to end while we were at it, and when we do, whatever else may be.
-    hurry: Option<(i32, Instant)>,
 }
 
-impl Supervisor<'_> {
+impl Supervisor<'_, '_> {
     /// Waits until the worker's tree is gone and the pump has passed on all of it.
-    fn watch(&mut self) -> Ended {
+    fn watch(&mut self) {
         loop {
             let reader_gone = self.wait();
-            while let Some(heard) = self.signals.next() {
+            while let Some(heard) = self.watch.heard(self.rules.stop.is_some()) {
                 self.heard(heard);
             }
             while !self.closed
@@ -127,67 +135,74 @@ impl Supervisor<'_> {
             {
                 self.reported(report);
             }
-            for note in self.gauge.notes() {
-                if let Note::Ended(ended) = note {
-                    return *ended;
+            for note in self.watch.gauge.notes() {
+                if let Note::Ended = note {
+                    return;
                 }
                 self.noted(note);
             }
+            self.feed();
             if reader_gone {
-                self.reader = None;
                 self.on(Input::ReaderGone);
             }
-            if self.start.is_none() && self.rules.next().is_some_and(|at| at <= self.gauge.clock.now()) {
+            if self.start.is_none() && self.rules.next().is_some_and(|at| at <= self.watch.gauge.clock.now()) {
                 self.on(Input::Tick {
-                    output: self.gauge.output(),
-                    held_up: self.gauge.held_up(),
+                    output: self.watch.gauge.output(),
+                    held_up: self.watch.gauge.held_up(),
                     cpu: tree::load(self.warden.pid()).cpu,
                 });
-            }
-            if let Some((signal, at)) = self.hurry
-                && at <= Instant::now()
-            {
-                std::process::exit(128 + signal);
             }
         }
     }
 
     /// Waits for something to happen; whether our reader went away.
-    fn wait(&self) -> bool {
-        let [asked, resumed] = self.signals.fds();
-        let watch = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut fds = vec![watch(asked), watch(resumed), watch(self.gauge.desk())];
+    fn wait(&mut self) -> bool {
+        let runs = self.start.is_none();
+        let mut more = Vec::new();
         if !self.closed {
-            fds.push(watch(self.warden.fd()));
+            more.push(PollFd::new(self.warden.fd(), PollFlags::POLLIN));
         }
-        // An error or a hang-up is told without being asked for.
-        if let Some(reader) = &self.reader
-            && self.start.is_none()
-        {
-            fds.push(PollFd::new(reader.as_fd(), PollFlags::empty()));
+        if let Some(feed) = self.feed.as_ref().filter(|_| runs && self.feeds()) {
+            more.extend(feed.fds());
         }
-        let tick = self.rules.next().filter(|_| self.start.is_none());
-        let tick = tick.map(|at| self.gauge.clock.instant(at));
-        let wake = tick.into_iter().chain(self.hurry.map(|(_, at)| at)).min();
-        let timeout = wake.map_or(PollTimeout::NONE, |at| {
-            let left = at.saturating_duration_since(Instant::now());
-            // Rounded up: waking too early would only mean to wait again.
-            let left = left.as_millis() as i64 + i64::from(left.subsec_nanos() % 1_000_000 > 0);
-            PollTimeout::try_from(left.min(i64::from(i32::MAX))).unwrap_or(PollTimeout::MAX)
-        });
-        if poll(&mut fds, timeout).is_err() {
-            return false;
+        let tick = self.rules.next().filter(|_| runs);
+        let tick = tick.map(|at| self.watch.gauge.clock.instant(at));
+        self.watch.wait(more, runs, tick)
+    }
+
+    /// Whether the worker may be given another prompt.
+    fn feeds(&self) -> bool {
+        self.end.is_none() && self.rules.stop.is_none()
+    }
+
+    /// Gives a kept worker what there is for it.
+    fn feed(&mut self) {
+        let feeds = self.start.is_none() && self.feeds();
+        let Some(feed) = self.feed.as_mut().filter(|_| feeds) else {
+            return;
+        };
+        match feed.work() {
+            Fed::Asked => {
+                self.watch.gauge.ask();
+                self.on(Input::Rest(false));
+            }
+            Fed::Nothing => {
+                let resting = feed.is_resting();
+                self.on(Input::Rest(resting));
+            }
+            Fed::Finished => {
+                let settled = self.settled || feed.sent == 0;
+                self.on(Input::Rest(false));
+                self.on(Input::Settled(settled));
+            }
         }
-        let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
-        let told = fds.last().filter(|fd| fd.events().is_empty()).and_then(PollFd::revents);
-        told.is_some_and(|told| told.intersects(gone))
     }
 
     fn on(&mut self, input: Input) {
-        let actions = self.rules.on(self.gauge.clock.now(), input);
+        let actions = self.rules.on(self.watch.gauge.clock.now(), input);
         if self.rules.stop == Some(Stop::Linger) {
             // An agent that is interrupted after its result says that it was interrupted.
-            self.gauge.decide();
+            self.watch.gauge.decide(true);
         }
         for action in actions {
             self.act(action);
@@ -195,17 +210,18 @@ impl Supervisor<'_> {
     }
 
     fn act(&mut self, action: Action) {
+        let gauge = self.watch.gauge;
         match action {
-            Action::Say(event) => self.gauge.say(event),
+            Action::Say(event) => gauge.say(event),
             Action::Tell(command) => self.warden.tell(command),
             // A stream that its reader holds up is not silent, and heartbeats would pile up.
-            Action::Beat(_) if self.gauge.held_up() || self.gauge.has_orders() => {}
+            Action::Beat(_) if gauge.held_up() || gauge.has_orders() => {}
             Action::Beat(idle) => {
                 let load = tree::load(self.warden.pid());
-                self.gauge.say(Event::Heartbeat {
+                gauge.say(Event::Heartbeat {
                     idle: millis(idle),
-                    lines: self.gauge.lines(),
-                    bytes: self.gauge.bytes(),
+                    lines: gauge.lines(),
+                    bytes: gauge.bytes(),
                     rss: load.rss,
                     cpu: millis(load.cpu),
                 });
@@ -215,19 +231,17 @@ impl Supervisor<'_> {
 
     fn heard(&mut self, heard: Heard) {
         match heard {
-            Heard::Pause => self.pause(),
+            Heard::Pause => {
+                self.warden.tell(Command::Everyone(libc::SIGSTOP));
+                self.watch.pause();
+                self.warden.tell(Command::Everyone(libc::SIGCONT));
+            }
             Heard::Resume => self.warden.tell(Command::Everyone(libc::SIGCONT)),
+            Heard::End(signal) if self.start.is_some() => {
+                self.early.get_or_insert(signal);
+            }
             Heard::End(signal) => {
-                let before = self.asked.replace(Instant::now());
-                if before.is_some_and(|at| at.elapsed() < SAME_WISH) {
-                    return;
-                }
-                if before.is_some() || self.rules.stop.is_some() {
-                    self.hurry.get_or_insert((signal, Instant::now() + HURRY));
-                }
-                if self.start.is_some() {
-                    self.early.get_or_insert(signal);
-                } else if !self.closed {
+                if !self.closed {
                     self.on(Input::Signal(signal));
                 }
             }
@@ -273,7 +287,7 @@ impl Supervisor<'_> {
     /// The worker runs, or never will: says so, and hears what came before.
     fn begin(&mut self, pid: Option<i32>) {
         let Some(start) = self.start.take() else { return };
-        self.gauge.say(Event::Start(Box::new(Start { pid, ..start })));
+        self.watch.gauge.say(Event::Start(Box::new(Start { pid, ..start })));
         if pid.is_some()
             && let Some(signal) = self.early.take()
         {
@@ -285,14 +299,22 @@ impl Supervisor<'_> {
     fn close(&mut self, orphans: u32, used: Option<Used>) {
         self.closed = true;
         self.on(Input::Empty);
-        self.gauge.close(Closing {
+        let kept = self.feed.as_mut().map(|feed| Kept {
+            sent: feed.sent,
+            unanswered: feed.unanswered(),
+            warnings: feed.warnings(),
+            done: feed.is_done(),
+        });
+        let gauge = self.watch.gauge;
+        gauge.close(Closing {
             what: std::mem::take(&mut self.what),
             end: self.end.unwrap_or(End::Unseen),
             stop: self.rules.stop,
             used,
             orphans,
-            duration: self.gauge.clock.wall(),
+            duration: gauge.clock.wall(),
             warnings: std::mem::take(&mut self.warnings),
+            kept,
         });
     }
 
@@ -302,22 +324,21 @@ impl Supervisor<'_> {
                 let (idle, linger) = self.agent_limits;
                 self.rules.adopt(idle, linger, kind.ladder());
             }
-            Note::Settled(settled) => self.on(Input::Settled(settled)),
+            Note::Settled(settled) => {
+                self.settled = settled;
+                // A worker that is kept lives on until there are no more prompts.
+                if self.feed.as_ref().is_none_or(|feed| feed.is_finished()) {
+                    self.on(Input::Settled(settled));
+                }
+            }
+            Note::Turn(answers) => {
+                if let Some(feed) = self.feed.as_mut().filter(|_| answers) {
+                    feed.answered();
+                }
+            }
             Note::OutputClosed => self.on(Input::OutputClosed),
             Note::SinkFailed => self.on(Input::ReaderGone),
-            Note::Ended(_) => {}
+            Note::Ended => {}
         }
-    }
-
-    /// Ctrl-Z: the worker stops, we stop, and the time until we go on counts for nothing.
-    fn pause(&mut self) {
-        self.warden.tell(Command::Everyone(libc::SIGSTOP));
-        let before = Instant::now();
-        // Who was told to go on meanwhile would wait for ever.
-        if !self.signals.resumed() {
-            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
-        }
-        self.gauge.clock.skip(before.elapsed());
-        self.warden.tell(Command::Everyone(libc::SIGCONT));
     }
 }

@@ -84,6 +84,7 @@ fn all() -> Vec<Event> {
 fn start() -> Start {
     let limits = json!({"timeout": 1, "idle": 1, "linger": 1});
     Start {
+        session_id: Some("x".into()),
         v: 1,
         attempt: 1,
         agent: "plain".into(),

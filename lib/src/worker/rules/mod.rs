@@ -17,19 +17,19 @@ const LIFE: f64 = 0.05;
 
 /// The limits that a worker lives under; `None` is no limit.
 #[derive(Debug, Clone)]
-pub struct Limits {
-    /// For the whole run.
-    pub timeout: Option<Duration>,
+pub(super) struct Limits {
+    /// For the whole run, the attempts before this one included.
+    pub(super) timeout: Option<Duration>,
     /// Between two rungs of the stop ladder.
-    pub kill_after: Duration,
+    pub(super) kill_after: Duration,
     /// Without a sign of life; what is not set waits for [`Limits::or_agent`].
-    pub idle: Option<Duration>,
+    pub(super) idle: Option<Duration>,
     /// After the last result with nothing pending.
-    pub linger: Option<Duration>,
+    pub(super) linger: Option<Duration>,
     /// Between two heartbeats of a silent stream.
-    pub heartbeat: Option<Duration>,
+    pub(super) heartbeat: Option<Duration>,
     /// The ladder, gentlest first; SIGKILL follows always.
-    pub ladder: Vec<i32>,
+    pub(super) ladder: Vec<i32>,
 }
 
 /// What happens to a worker.
@@ -45,6 +45,8 @@ pub(super) enum Input {
     OutputClosed,
     /// Our reader went away.
     ReaderGone,
+    /// A kept worker waits for its next prompt (`true`), or was given one.
+    Rest(bool),
     /// A result came, with nothing pending (`true`), or it turned out that work goes on (`false`).
     Settled(bool),
     /// A deadline may have passed. Tells when the last output came, whether the pump waits for our reader, and the
@@ -78,6 +80,8 @@ pub(super) struct Rules {
     heard_until: Duration,
     output_closed: bool,
     settled: Option<Duration>,
+    /// Whether a kept worker waits for its next prompt.
+    resting: bool,
     last_life: Duration,
     life_cpu: f64,
     last_beat: Duration,
@@ -85,7 +89,8 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn new(limits: Limits) -> Self {
+    /// The rules for a worker that is started now.
+    pub(super) fn new(limits: Limits, now: Duration) -> Self {
         Self {
             limits,
             stop: None,
@@ -97,10 +102,11 @@ impl Rules {
             heard_until: Duration::ZERO,
             output_closed: false,
             settled: None,
-            last_life: Duration::ZERO,
+            resting: false,
+            last_life: now,
             life_cpu: 0.0,
-            last_beat: Duration::ZERO,
-            last_output: Duration::ZERO,
+            last_beat: now,
+            last_output: now,
         }
     }
 
@@ -117,7 +123,7 @@ impl Rules {
         let when = |limit: Option<Duration>, from: Duration| limit.filter(|_| running).map(|limit| from + limit);
         [
             when(self.limits.timeout, Duration::ZERO),
-            when(self.limits.idle, self.last_life),
+            when(self.limits.idle, self.last_life).filter(|_| !self.resting),
             self.settled.and_then(|at| when(self.limits.linger, at)),
             self.limits
                 .heartbeat
@@ -146,6 +152,13 @@ impl Rules {
                 if self.exited && !self.swept {
                     self.sweep_at = Some(now + DYING);
                 }
+                Vec::new()
+            }
+            Input::Rest(resting) => {
+                if self.resting && !resting {
+                    self.last_life = now;
+                }
+                self.resting = resting;
                 Vec::new()
             }
             Input::Settled(settled) => {
@@ -253,7 +266,7 @@ impl Rules {
             if due(self.settled.zip(self.limits.linger).map(|(at, linger)| at + linger)) {
                 return self.begin_stop(now, Stop::Linger);
             }
-            if let Some(idle) = self.limits.idle
+            if let Some(idle) = self.limits.idle.filter(|_| !self.resting)
                 && self.silent(now, idle, held_up, cpu)
             {
                 return self.begin_stop(now, Stop::Idle);

@@ -17,7 +17,7 @@ fn rules(change: impl FnOnce(&mut Limits)) -> Rules {
         ladder: vec![INT, TERM],
     };
     change(&mut limits);
-    Rules::new(limits)
+    Rules::new(limits, Duration::ZERO)
 }
 
 fn tick(rules: &mut Rules, now: Duration) -> Vec<Action> {
@@ -219,4 +219,32 @@ proptest! {
         }
         prop_assert!([INT, TERM].starts_with(&rungs), "{rungs:?}");
     }
+}
+
+#[test]
+fn a_kept_worker_that_waits_for_a_prompt_is_not_idle() {
+    let mut rules = rules(|l| l.idle = Some(5 * S));
+    assert_eq!(rules.on(S, Input::Rest(true)), []);
+    assert_eq!(rules.next(), None);
+    assert_eq!(tick(&mut rules, 100 * S), []);
+    assert_eq!(rules.on(100 * S, Input::Rest(false)), []);
+    assert_eq!(rules.next(), Some(105 * S));
+    assert_eq!(told(&tick(&mut rules, 105 * S)), [Command::Signal(INT)]);
+}
+
+#[test]
+fn a_further_attempt_has_its_own_silence_and_the_same_deadline() {
+    let limits = Limits {
+        timeout: Some(60 * S),
+        kill_after: 5 * S,
+        idle: Some(10 * S),
+        linger: None,
+        heartbeat: None,
+        ladder: vec![TERM],
+    };
+    let mut rules = Rules::new(limits, 55 * S);
+    assert_eq!(rules.next(), Some(60 * S));
+    assert_eq!(tick(&mut rules, 59 * S), []);
+    tick(&mut rules, 60 * S);
+    assert_eq!(rules.stop, Some(Stop::Timeout));
 }

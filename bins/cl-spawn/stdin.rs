@@ -1,0 +1,141 @@
+//! What a worker reads on its stdin, in each of its attempts.
+
+use crate::args::{Args, Stdin};
+use crate::ours;
+use harmony::cli::{Failure, reason};
+use harmony::sys::fds::{What, what};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Where a worker's stdin comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// These bytes, which may be a prompt.
+    Bytes(Vec<u8>),
+    /// Nothing.
+    Null,
+    /// A terminal that says nothing.
+    Terminal,
+    /// A file, opened anew for each attempt.
+    File(PathBuf),
+    /// Our own stdin, and where it stood. Of what cannot be read twice, a further attempt gets what is left.
+    Ours(OwnedFd, Option<u64>),
+}
+
+impl Source {
+    /// What the options say, for a worker with that prompt.
+    pub fn choose(args: &Args, prompt: Option<Vec<u8>>, agent: bool) -> Result<Self, Failure> {
+        Ok(match (&args.stdin, prompt) {
+            (_, Some(prompt)) => Self::Bytes(prompt),
+            (Some(Stdin::Null), None) => Self::Null,
+            (Some(Stdin::Pty), None) => Self::Terminal,
+            (Some(Stdin::Inherit), None) => Self::ours()?,
+            (Some(Stdin::File(file)), None) => Self::File(file.clone()),
+            (None, None) => {
+                let given = matches!(what(io::stdin()), Ok(What::Pipe | What::File | What::Socket));
+                if given && !agent { Self::ours()? } else { Self::Null }
+            }
+        })
+    }
+
+    fn ours() -> Result<Self, Failure> {
+        let fd = io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|error| ours(format!("stdin: {}", reason(&error))))?;
+        let at = File::from(
+            fd.try_clone()
+                .map_err(|error| ours(format!("stdin: {}", reason(&error))))?,
+        )
+        .stream_position()
+        .ok();
+        Ok(Self::Ours(fd, at))
+    }
+
+    /// A descriptor for one attempt, which may be the `last`; `None` is a silent terminal.
+    ///
+    /// # Errors
+    /// When it cannot be opened; names it.
+    pub fn open(&mut self, last: bool) -> io::Result<Option<OwnedFd>> {
+        let open = |path: &Path| {
+            File::open(path)
+                .map(OwnedFd::from)
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {}", path.display(), reason(&error))))
+        };
+        Ok(Some(match self {
+            Self::Terminal => return Ok(None),
+            Self::Bytes(bytes) => in_memory(bytes)?,
+            Self::Null => open(Path::new("/dev/null"))?,
+            Self::File(path) => open(path)?,
+            // Held open by us as well, it would keep whoever writes to it from seeing that nobody reads.
+            Self::Ours(..) if last => match std::mem::replace(self, Self::Null) {
+                Self::Ours(fd, _) => fd,
+                _ => open(Path::new("/dev/null"))?,
+            },
+            Self::Ours(fd, at) => {
+                let mut file = File::from(fd.try_clone()?);
+                if let Some(at) = at {
+                    file.seek(SeekFrom::Start(*at))?;
+                }
+                file.into()
+            }
+        }))
+    }
+}
+
+/// What is asked: PROMPT, or what stands on stdin where an agent of ours is to be asked and nothing else is its stdin.
+pub fn prompt(args: &Args, replay: bool) -> Result<Option<Vec<u8>>, Failure> {
+    use std::os::unix::ffi::OsStrExt;
+    if let Some(prompt) = &args.prompt {
+        return match args.stdin {
+            Some(_) if !args.keep => Err(ours("--stdin: the prompt is the worker's stdin; give one of them")),
+            _ => Ok(Some(prompt.as_bytes().to_vec())),
+        };
+    }
+    if args.keep || args.stdin.is_some() || !args.command.is_empty() || replay {
+        return Ok(None);
+    }
+    if io::stdin().is_terminal() {
+        return Err(ours("no prompt: give it as PROMPT, or on stdin"));
+    }
+    let mut prompt = Vec::new();
+    io::stdin()
+        .read_to_end(&mut prompt)
+        .map_err(|error| ours(format!("stdin: {}", reason(&error))))?;
+    if prompt.trim_ascii().is_empty() {
+        return Err(ours("no prompt: stdin is empty; give it as PROMPT, or on stdin"));
+    }
+    Ok(Some(prompt))
+}
+
+/// Where a kept worker's prompts come from.
+pub fn prompts(args: &Args) -> Result<File, Failure> {
+    match &args.stdin {
+        Some(Stdin::Null | Stdin::Pty) => Err(ours("--keep: its prompts come on stdin; give --stdin FILE or inherit")),
+        // Without O_NONBLOCK the opening of a FIFO would wait for its first writer.
+        Some(Stdin::File(path)) => File::options()
+            .read(true)
+            .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+            .open(path)
+            .map_err(|error| ours(format!("--stdin {}: {}", path.display(), reason(&error)))),
+        Some(Stdin::Inherit) | None => io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .map(File::from)
+            .map_err(|error| ours(format!("stdin: {}", reason(&error)))),
+    }
+}
+
+/// A file in memory: unlike a pipe it has an end from the beginning, and any size.
+fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(nix::sys::memfd::memfd_create(
+        c"prompt",
+        nix::sys::memfd::MFdFlags::MFD_CLOEXEC,
+    )?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
+}
