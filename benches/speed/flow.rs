@@ -83,17 +83,20 @@ pub fn rows(data: &Data, table: &mut Table) -> io::Result<()> {
         || time(&copy("cl-tee"), &copy("tee"), 9),
     );
     table.row(
-        "`cl-tee` with a stopped reader, time of `tee` to a file",
+        "`cl-tee` with a stopped reader, time of `tee` with a willing one",
         Bar::AtMost(1.0),
         || {
-            // The reader takes nothing until all others have everything.
-            let ours = "rm -f slow done; mkfifo slow done; { read -r < done; cat > /dev/null; } < slow & \
-             cat middle.ndjson | cl-tee slow | { cat > /dev/null; echo > done; }; wait";
-            let theirs = format!(
-                "rm -f {0}; cat middle.ndjson | tee {0} | cat > /dev/null",
-                data.scratch("1")
+            // The reader takes nothing and goes when all others have everything; with it tee would never end.
+            let begin = "rm -f slow done; mkfifo slow done;";
+            let ours = format!(
+                "{begin} {{ read -r < done; }} < slow & \
+                 cat middle.ndjson | cl-tee -p slow | {{ cat > /dev/null; echo > done; }}; wait"
             );
-            time(ours, &theirs, 9)
+            let theirs = format!(
+                "{begin} {{ cat > /dev/null; echo > done; }} < slow & \
+                 cat middle.ndjson | tee slow | {{ cat > /dev/null; read -r < done; }}; wait"
+            );
+            time(&ours, &theirs, 9)
         },
     );
 
