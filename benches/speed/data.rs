@@ -42,7 +42,7 @@ impl Data {
         let lines = recorded()?;
         data.file("big.ndjson", &lines, if quick { 128 << 20 } else { 512 << 20 })?;
         data.file("middle.ndjson", &lines, if quick { 32 << 20 } else { 128 << 20 })?;
-        data.file("small.ndjson", &lines, if quick { 4 << 20 } else { 16 << 20 })?;
+        data.file("small.ndjson", &lines, if quick { 16 << 20 } else { 64 << 20 })?;
         let part = if quick { 16 << 20 } else { 64 << 20 };
         data.file("part.ndjson", &lines, part)?;
         for i in 1..=8 {

@@ -111,30 +111,35 @@ impl Pipeline {
 
     /// CPU seconds and context switches of the tools in it until now.
     fn used(&self) -> (f64, u64) {
-        let mut sum = (0.0, 0);
-        for pid in self.all() {
-            for task in std::fs::read_dir(format!("/proc/{pid}/task"))
-                .into_iter()
-                .flatten()
-                .flatten()
-            {
-                let read = |file: &str| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
-                let nanos = read("schedstat")
-                    .split_whitespace()
-                    .next()
-                    .and_then(|text| text.parse::<f64>().ok());
-                sum.0 += nanos.unwrap_or(0.0) / 1e9;
-                let switches = read("status");
-                let switches = switches
-                    .lines()
-                    .filter(|line| line.starts_with("voluntary_ctxt_switches"));
-                sum.1 += switches
-                    .filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok())
-                    .sum::<u64>();
-            }
-        }
-        sum
+        let each = self.all().into_iter().map(used);
+        each.fold((0.0, 0), |sum, used| (sum.0 + used.0, sum.1 + used.1))
     }
+}
+
+/// CPU seconds and context switches of a process until now, those of its ended threads left out.
+pub fn used(pid: u32) -> (f64, u64) {
+    let mut sum = (0.0, 0);
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let read = |file: &str| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        let nanos = read("schedstat");
+        let nanos = nanos
+            .split_whitespace()
+            .next()
+            .and_then(|text| text.parse::<f64>().ok());
+        sum.0 += nanos.unwrap_or(0.0) / 1e9;
+        let switches = read("status");
+        let switches = switches
+            .lines()
+            .filter(|line| line.starts_with("voluntary_ctxt_switches"));
+        sum.1 += switches
+            .filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok())
+            .sum::<u64>();
+    }
+    sum
 }
 
 impl Drop for Pipeline {
