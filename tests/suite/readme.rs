@@ -62,7 +62,8 @@ fn clone() -> tempfile::TempDir {
     let claude = bin.join("claude");
     let recordings = root().join("examples/recordings");
     let script = format!(
-        "#!/bin/sh\nfile={0}/$CL_STREAM.ndjson\n[ -e \"$file\" ] || file={0}/main.ndjson\n\
+        "#!/bin/sh\ncase \"$*\" in *--input-format=*) exec \"$FIXTURE\" claude \"$@\";; esac\n\
+         file={0}/$CL_STREAM.ndjson\n[ -e \"$file\" ] || file={0}/main.ndjson\n\
          cat > /dev/null\nexec cl-replay --speed max \"$file\"\n",
         recordings.display()
     );
