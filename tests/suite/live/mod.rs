@@ -6,6 +6,7 @@
 mod again;
 mod answers;
 mod conversations;
+mod examples;
 mod faults;
 mod holds;
 mod kept;
