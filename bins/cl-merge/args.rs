@@ -38,7 +38,8 @@ pub struct Args {
     /// Keep reading files that grow and FIFOs whose writers come and go
     ///
     /// Until every stream seen has its exit, and every source named here has shown a stream. Files that are rotated or
-    /// cut short are read on from their new beginning, and what appears in a folder is read too.
+    /// cut short are read on from their new beginning, and what appears in a folder is read too. A source that is not
+    /// there yet is waited for, where its folder is there.
     #[arg(short, long)]
     pub follow: bool,
 

@@ -68,13 +68,14 @@ fn merge(args: &Args, fifos: &Fifos, stops: &Stops) -> Result<u8, End> {
             place: Place::Inherited(0),
         });
     }
+    // Before the sources take all descriptors there are.
+    let stdout = Shared::stdout()?;
     let mut sources = Sources::new(args.follow, MAX_LINE).map_err(|error| own("epoll", error))?;
     sources.add(&named).map_err(|name| {
         End::Failure(Failure::usage(format!(
             "{name}: two sources have this name; give each its own"
         )))
     })?;
-    let stdout = Shared::stdout()?;
     let color = args.common.color.on(io::stdout().is_terminal());
     let sorter = (args.order == Order::Time).then(|| Sorter::new(args.window));
     let mut merge = Merge {
@@ -144,6 +145,7 @@ impl Merge<'_> {
                     let (intake, registry, out) = self.parts(id);
                     intake.tail(bytes, Ts::now(), registry, out)?;
                 }
+                Step::Awaited(shown) => complain("cl-merge", &format!("{shown}: not there yet; waiting for it")),
                 Step::Joined(id) => self.joined(id, sources)?,
                 Step::Left(id) => self.left(id, sources)?,
                 Step::Failed(what, error) => {
@@ -245,8 +247,10 @@ impl Merge<'_> {
 
     /// Whether there is nothing left to follow.
     fn all_ended(&self, sources: &Sources) -> bool {
+        let complete = !sources.awaits();
         let mut sources = sources.all().iter().zip(&self.intakes);
-        self.registry.any()
+        complete
+            && self.registry.any()
             && self.registry.running() == 0
             && sources.all(|(source, intake)| !source.named || intake.spoke())
     }

@@ -37,6 +37,9 @@ pub fn run(args: Args) -> Result<u8, Failure> {
         ));
     }
     if args.once {
+        if was_closed(1) {
+            return Err(Failure::io("stdout", &Errno::EBADF.into()));
+        }
         return once(&args);
     }
     surroundings.passes = reads_stdin && !surroundings.stdout;
@@ -106,6 +109,7 @@ fn watch(args: &Args, how: How, passes: bool) -> Result<u8, Failure> {
         color: args.common.color.on(how == How::Tty),
         messages: args.lines,
         only: args.only.clone(),
+        zone: TimeZone::system(),
     };
     let mut sources = sources(args.run.is_some())?;
     let (mut wake, mut pump) = (None, None);
@@ -208,7 +212,7 @@ fn once(args: &Args) -> Result<u8, Failure> {
                 failed = true;
                 complain("cl-progress", &format!("{what}: {}", reason(&error)));
             }
-            Step::Other(_) | Step::Quiet | Step::Late => {}
+            Step::Awaited(_) | Step::Other(_) | Step::Quiet | Step::Late => {}
             Step::Ended => break,
         }
         if let Some(id) = joined {
@@ -232,6 +236,7 @@ fn frame(args: &Args, fold: &Fold) -> String {
         color: args.common.color.on(stdout.is_terminal()),
         messages: args.lines,
         only: args.only.clone(),
+        zone: TimeZone::system(),
     };
     let (state, now) = (&fold.state, Ts::now());
     let lines: Vec<String> = match args.progress {

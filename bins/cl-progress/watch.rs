@@ -165,7 +165,7 @@ impl Watch {
             }
             Step::Other(_) => called = true,
             Step::Quiet => quiet = true,
-            Step::Late => {}
+            Step::Awaited(_) | Step::Late => {}
             Step::Ended => (turn.over, turn.ended) = (true, true),
         }
         if let Some(id) = joined {

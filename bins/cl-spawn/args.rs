@@ -310,11 +310,11 @@ pub const MANUAL: &manual::Sections = &[
             Code("cl-spawn main --resume run/ 'And now the tests.' | cl-merge -o text"),
             Text("Three questions to one agent, which starts only once:"),
             Code(
-                "mkfifo asks\n\
+                "mkfifo asks; mkdir run\n\
                  cl-spawn main --keep --stdin asks | cl-tee --split run/ | cl-merge -o text &\n\
                  exec 3>asks\n\
-                 echo 'Where is the parser?' >&3; cl-wait run/ --turn=1\n\
-                 echo 'Who calls it?' >&3; cl-wait run/ --turn=2\n\
+                 echo 'Where is the parser?' >&3; cl-wait run/ --expect main --turn=1\n\
+                 echo 'Who calls it?' >&3; cl-wait run/ --expect main --turn=2\n\
                  exec 3>&-; wait",
             ),
             Text("Any command, with two minutes to end in:"),

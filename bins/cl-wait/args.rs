@@ -4,6 +4,7 @@ use harmony::manual::{
     self,
     Part::{Code, Item, Text},
 };
+use harmony::policy::Turn;
 use harmony::units;
 use std::ffi::OsString;
 use std::time::Duration;
@@ -63,6 +64,17 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", value_parser = units::duration, default_value = "15s")]
     pub grace: Duration,
 
+    /// A kept worker's turn counts as its stream's end: the next one, or its N-th
+    ///
+    /// For workers that live on after their answer (cl-spawn --keep). Without a number it is the next turn that ends
+    /// after cl-wait has begun: in a run folder or a file one that stands behind what is there already, on stdin the
+    /// first that comes. --turn=N is the N-th turn of each stream from its beginning, and met at once where that is
+    /// there, so that a script that gives the second prompt and then waits for the second turn cannot come too late. A
+    /// worker that ends before its turn ended as its exit says. The streams that were seen count as all there are, on
+    /// stdin too; name them with --expect where others may still appear.
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "next")]
+    pub turn: Option<Turn>,
+
     /// How long to wait at all; 0 is for ever
     #[arg(short, long, value_name = "DURATION", value_parser = units::duration, default_value = "0")]
     pub timeout: Duration,
@@ -75,7 +87,9 @@ pub struct Args {
     #[arg(long)]
     pub pass: bool,
 
-    /// What to write at the end: json (the final event), text (the answers, needed ones first) or none
+    /// What to write at the end: json (the final event), text (the answers) or none
+    ///
+    /// Answers come in the order of --need, then of --expect, then of the streams' names.
     #[arg(
         short,
         long,
@@ -86,7 +100,7 @@ pub struct Args {
     )]
     pub output: Output,
 
-    /// Exit as that stream did, where it has ended when the verdict is in
+    /// Exit as that stream did, or its turn, where it has ended when the verdict is in
     #[arg(long, value_name = "NAME")]
     pub exit_code_from: Option<Name>,
 
@@ -120,6 +134,8 @@ pub const MANUAL: &manual::Sections = &[
             Code("cl-merge <(cl-spawn a \"$q\") <(cl-spawn b --agent codex \"$q\") |\n  cl-wait --first -t 1m -o text"),
             Text("A run that another shell keeps in a folder:"),
             Code("cl-wait --expect main,context run/"),
+            Text("The second answer of a kept worker, which takes its prompts from a FIFO:"),
+            Code("echo 'And why?' >prompts\ncl-wait --turn=2 -o text main.ndjson"),
         ],
     ),
 ];

@@ -4,7 +4,7 @@ use crate::OURS;
 use harmony::cli::{Failure, reason};
 use harmony::line::Ts;
 use harmony::policy::More;
-use harmony::source::{Named, Place, Sources};
+use harmony::source::{Id, Named, Place, Source, Sources};
 use harmony::state::State;
 use harmony::sys::{pidfd, startup};
 use nix::errno::Errno;
@@ -21,8 +21,30 @@ const LONGEST: usize = 64 << 20;
 /// All that is waited for.
 pub struct Input {
     pub sources: Sources,
+    pub old: Old,
     processes: Vec<Process>,
     kind: Kind,
+    turns: bool,
+}
+
+/// What stood in the files when we began, as far as it is not read yet, in bytes.
+#[derive(Debug)]
+pub struct Old(Vec<u64>);
+
+impl Old {
+    fn look(sources: &Sources) -> Self {
+        Self(sources.all().iter().map(Source::length).collect())
+    }
+
+    /// So many bytes of that source are read: how many of them are old.
+    pub fn take(&mut self, id: Id, bytes: usize) -> usize {
+        let Some(left) = self.0.get_mut(id) else {
+            return 0;
+        };
+        let old = (bytes as u64).min(*left);
+        *left -= old;
+        old as usize
+    }
 }
 
 /// What it is, which decides what may still come.
@@ -44,8 +66,9 @@ impl Input {
         self.kind == Kind::Stdin
     }
 
-    /// Opens the targets, stdin where there is none.
-    pub fn open(targets: &[OsString]) -> Result<Self, Failure> {
+    /// Opens the targets, stdin where there is none. With `turns`, no stream's end is waited for, so that of a stream on
+    /// stdin tells nothing either.
+    pub fn open(targets: &[OsString], turns: bool) -> Result<Self, Failure> {
         let mut processes = Vec::new();
         let mut named = Vec::new();
         for target in targets {
@@ -96,12 +119,16 @@ impl Input {
         if kind == Kind::Processes {
             sources.hold();
         }
+        // Whoever waits takes no line from anybody.
+        sources.spare_fifos();
         // No name was given, so none can be given twice.
         let _ = sources.add(&named);
         Ok(Self {
+            old: Old::look(&sources),
             sources,
             processes,
             kind,
+            turns,
         })
     }
 
@@ -127,8 +154,8 @@ impl Input {
     /// What may still appear while the input goes on.
     pub fn more(&self) -> More {
         match self.kind {
-            Kind::Stdin => More::Open,
-            Kind::Files => More::Perhaps,
+            Kind::Stdin if !self.turns => More::Open,
+            Kind::Stdin | Kind::Files => More::Perhaps,
             Kind::Processes => More::Never,
         }
     }

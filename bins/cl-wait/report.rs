@@ -1,7 +1,7 @@
 //! What is said at the end: the event, the answers, the exit code.
 
 use harmony::line::{Outcome, Verdict};
-use harmony::policy::Policy;
+use harmony::policy::{Ended, Policy};
 use harmony::state::{Phase, State, Stream};
 use harmony::view;
 use serde_json::{Map, Value, json};
@@ -40,8 +40,8 @@ impl Ending {
     }
 
     /// The exit code; that of a stream counts where the verdict is in.
-    pub fn code(&self, from: Option<&Stream>) -> u8 {
-        let own = from.and_then(exit_code);
+    pub fn code(&self, from: Option<&Stream>, policy: &Policy) -> u8 {
+        let own = from.and_then(|stream| exit_code(stream, policy));
         match self {
             Self::Met => own.unwrap_or(0),
             Self::Unmet(_) => own.unwrap_or(1),
@@ -55,7 +55,7 @@ impl Ending {
 fn missing(state: &State, policy: &Policy) -> String {
     let counted = state.streams().iter().filter(|stream| policy.counts(state, stream));
     let open = counted
-        .filter(|stream| stream.outcome().is_none())
+        .filter(|stream| policy.ended(stream).is_none())
         .map(|stream| stream.name.as_str());
     let named = policy.need.iter().chain(&policy.expect).map(String::as_str);
     let absent = named.filter(|name| state.get(name).is_none());
@@ -74,7 +74,7 @@ pub fn verdict(state: &State, policy: &Policy, ending: Option<&Ending>) -> Verdi
     Verdict {
         verdict: ending.map_or("waiting", Ending::word).to_owned(),
         streams: streams
-            .map(|stream| (stream.name.clone(), Value::Object(known(stream))))
+            .map(|stream| (stream.name.clone(), Value::Object(known(stream, policy))))
             .collect(),
         text: answers(state, policy, ending)
             .into_iter()
@@ -87,10 +87,11 @@ pub fn verdict(state: &State, policy: &Policy, ending: Option<&Ending>) -> Verdi
     }
 }
 
-/// A stream's exit event without its header; of one that has told none, what is known.
-fn known(stream: &Stream) -> Map<String, Value> {
-    if let Some(end) = &stream.end {
-        return end.raw.clone();
+/// A stream's exit event without its header, or the turn's that was waited for; of one that has told none, what is
+/// known.
+fn known(stream: &Stream, policy: &Policy) -> Map<String, Value> {
+    if let Some(told) = policy.ended(stream).and_then(|ended| ended.told) {
+        return told.raw.clone();
     }
     let mut known = Map::new();
     let mut add = |name: &str, value: Value| known.insert(name.to_owned(), value);
@@ -123,7 +124,7 @@ fn known(stream: &Stream) -> Map<String, Value> {
     known
 }
 
-/// The answers with the names of their streams: needed ones first, then as they ended, then what is not finished.
+/// The answers with the names of their streams: as they were named, then by name.
 ///
 /// When the verdict is met these are the answers of the streams that ended well; otherwise all that came.
 pub fn answers<'a>(state: &'a State, policy: &Policy, ending: Option<&Ending>) -> Vec<(&'a str, String)> {
@@ -133,13 +134,13 @@ pub fn answers<'a>(state: &'a State, policy: &Policy, ending: Option<&Ending>) -
         .iter()
         .filter(|stream| policy.counts(state, stream) && (!met || policy.is_well(stream)))
         .collect();
-    streams.sort_by_key(|stream| {
-        let need = policy.need.iter().position(|name| *name == stream.name);
-        let place = need.unwrap_or(usize::MAX);
-        (place, !policy.is_well(stream), stream.ended.is_none(), stream.ended)
-    });
+    streams.sort_by_key(|stream| policy.place(&stream.name));
     let with_text = streams.into_iter().filter_map(|stream| {
-        let text = stream.answer().filter(|text| !text.trim().is_empty())?;
+        let answer = match policy.ended(stream) {
+            Some(Ended { turn: true, told, .. }) => told?.exit.text.clone(),
+            _ => stream.answer(),
+        };
+        let text = answer.filter(|text| !text.trim().is_empty())?;
         Some((stream.name.as_str(), text.trim_end_matches(['\n', '\r']).to_owned()))
     });
     with_text.collect()
@@ -166,9 +167,9 @@ pub fn text(answers: &[(&str, String)], terminal: bool, color: bool) -> String {
 }
 
 /// The exit code of cl-spawn for a stream that has ended, as far as its events tell it.
-fn exit_code(stream: &Stream) -> Option<u8> {
-    let outcome = stream.outcome()?;
-    let exit = stream.end.as_ref().map(|end| &end.exit);
+fn exit_code(stream: &Stream, policy: &Policy) -> Option<u8> {
+    let Ended { outcome, told, .. } = policy.ended(stream)?;
+    let exit = told.map(|end| &end.exit);
     let signal = exit
         .and_then(|exit| exit.signal.as_deref()?.parse::<nix::sys::signal::Signal>().ok())
         .map(|signal| 128 + signal as u8);

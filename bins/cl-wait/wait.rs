@@ -8,11 +8,12 @@ use crate::signals::{Asked, Signals};
 use crate::watchdog::Watchdog;
 use harmony::cli::{self, Failure, reason};
 use harmony::line::{Event, Name, Stamper, Ts, header, subtype};
-use harmony::policy::{Enough, More, Policy, Verdict};
+use harmony::policy::{Enough, More, Policy, Turns, Verdict};
 use harmony::sink::Shared;
 use harmony::source::Step;
 use harmony::state::State;
 use harmony::sys::{startup, terminal};
+use harmony::view;
 use nix::libc;
 use nix::sys::epoll::EpollFlags;
 use std::io::{self, IsTerminal};
@@ -33,13 +34,14 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     if args.partial.is_some() && args.output != Output::Json {
         return Err(ours("--partial: goes with -o json only"));
     }
-    let mut input = Input::open(&args.targets)?;
     let mut signals = Signals::listen().map_err(|error| failed("signals", &error))?;
+    // Before the sources take all descriptors there are.
     let mut wait = match Wait::new(args) {
         Ok(wait) => wait,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(READER_GONE),
         Err(error) => return Err(failed("stdout", &error)),
     };
+    let mut input = Input::open(&args.targets, args.turn.is_some())?;
     wait.watch(&mut input, &signals)
         .map_err(|error| failed("sources", &error))?;
     let ending = match wait.until_the_verdict(&mut input, &mut signals) {
@@ -56,6 +58,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
             args.exit_code_from
                 .as_ref()
                 .and_then(|name| wait.state.get(name.as_str())),
+            &wait.policy,
         )),
         Err(Stop::Reader) => Ok(READER_GONE),
         Err(Stop::Failed(failure)) => Err(failure),
@@ -90,6 +93,8 @@ struct Wait<'a> {
     state: State,
     stdout: Option<Shared>,
     stamper: Stamper,
+    /// Whether a source could not be read.
+    unread: bool,
     /// Whether what was copied last ended in the midst of a line.
     mid_line: bool,
     deadline: Option<Instant>,
@@ -129,10 +134,12 @@ impl<'a> Wait<'a> {
                 need: names(&args.need),
                 expect: names(&args.expect),
                 trust: args.trust,
+                turns: args.turn.map(Turns::new),
             },
             state: State::default(),
             stdout: if writes { Some(Shared::stdout()?) } else { None },
             stamper: Stamper::new(Name::near("cl-wait")),
+            unread: false,
             mid_line: false,
             deadline,
             grace: None,
@@ -166,22 +173,29 @@ impl<'a> Wait<'a> {
     fn until_the_verdict(&mut self, input: &mut Input, signals: &mut Signals) -> Result<Ending, Stop> {
         let mut ended = false;
         loop {
+            let mut more = input.more();
             let settled = match input
                 .sources
                 .next(self.patience())
                 .map_err(|e| Stop::Failed(failed("stdin", &e)))?
             {
-                Step::Lines(_, lines) => {
-                    self.lines(lines)?;
-                    input.more() == More::Open
+                Step::Lines(id, lines) => {
+                    let stale = input.old.take(id, lines.len());
+                    self.lines(lines, stale)?;
+                    // In the midst of a stream others may appear at any time. In that of a file the picture may be one
+                    // of the past.
+                    more = More::Open;
+                    input.is_stream()
                 }
                 // A last line without a line feed may still be whole; a piece of one is not.
-                Step::Tail(_, line) => {
-                    self.fold(line);
+                Step::Tail(id, line) => {
+                    let stale = input.old.take(id, line.len());
+                    self.fold(line, stale == line.len());
                     self.pass(line, true)?;
                     true
                 }
-                Step::Piece { bytes, last, eol, .. } => {
+                Step::Piece { id, bytes, last, eol } => {
+                    input.old.take(id, bytes.len() + usize::from(last && eol));
                     self.pass(bytes, true)?;
                     if last && eol {
                         self.pass(b"\n", false)?;
@@ -190,6 +204,7 @@ impl<'a> Wait<'a> {
                 }
                 Step::Failed(what, error) => {
                     cli::complain("cl-wait", &format!("{what}: {}", reason(&error)));
+                    self.unread = true;
                     false
                 }
                 Step::Other(token) if token < u64::from(signals.count()) => match signals.take(token as u32) {
@@ -211,11 +226,11 @@ impl<'a> Wait<'a> {
                     input.process_ended(&mut self.state, at as usize);
                     true
                 }
-                Step::Joined(_) | Step::Left(_) => false,
+                Step::Joined(_) | Step::Left(_) | Step::Awaited(_) => false,
                 Step::Quiet | Step::Late => true,
                 Step::Ended => {
                     self.state.finish();
-                    ended = true;
+                    (ended, more) = (true, More::Never);
                     true
                 }
             };
@@ -225,7 +240,7 @@ impl<'a> Wait<'a> {
                 }
                 continue;
             }
-            if settled && let Some(ending) = self.judge(if ended { More::Never } else { input.more() }) {
+            if settled && let Some(ending) = self.judge(more) {
                 return Ok(ending);
             }
             if let Some(ending) = self.late() {
@@ -255,17 +270,23 @@ impl<'a> Wait<'a> {
         Some(next.saturating_duration_since(Instant::now()))
     }
 
-    fn lines(&mut self, lines: &[u8]) -> io::Result<()> {
+    /// Takes whole lines, of which the first `stale` bytes had been written before we began.
+    fn lines(&mut self, lines: &[u8], stale: usize) -> io::Result<()> {
         let mut from = 0;
         for feed in memchr::memchr_iter(b'\n', lines) {
-            self.fold(&lines[from..feed]);
+            self.fold(&lines[from..feed], feed < stale);
             from = feed + 1;
         }
         self.pass(lines, false)
     }
 
-    fn fold(&mut self, line: &[u8]) {
-        self.state.line(line);
+    fn fold(&mut self, line: &[u8], stale: bool) {
+        let at = self.state.line(line);
+        if let (Some(turns), Some(at)) = (&mut self.policy.turns, at)
+            && header(line).and_then(|head| subtype(line, &head)) == Some(b"turn")
+        {
+            turns.see(&self.state.streams()[at], !stale);
+        }
         if let Some(partials) = &mut self.partials {
             let own = header(line).and_then(|head| subtype(line, &head));
             partials.news |= !matches!(own, Some(b"heartbeat" | b"join" | b"leave"));
@@ -284,6 +305,10 @@ impl<'a> Wait<'a> {
 
     fn judge(&mut self, more: More) -> Option<Ending> {
         match self.policy.judge(&self.state, more) {
+            // Nobody knows what all of them are.
+            Verdict::Met if self.unread && self.policy.enough == Enough::All && self.policy.expect.is_empty() => {
+                Some(Ending::Unmet("not every source could be read".to_owned()))
+            }
             Verdict::Met => Some(Ending::Met),
             Verdict::Impossible(reason) => Some(Ending::Unmet(self.explain(reason))),
             Verdict::Needed => {
@@ -352,6 +377,11 @@ impl<'a> Wait<'a> {
             line.push(b'\n');
         }
         self.stamper.event(event, Ts::now(), &mut line);
+        if io::stdout().is_terminal() {
+            line = view::clean_json(&String::from_utf8_lossy(&line))
+                .into_owned()
+                .into_bytes();
+        }
         match &mut self.stdout {
             Some(stdout) => stdout.write(&line),
             None => Ok(()),

@@ -146,9 +146,10 @@ impl Failure {
     }
 }
 
-/// An I/O error in the system's words, without Rust's `(os error 2)`.
+/// An I/O error in the system's words, without Rust's `(os error 2)`; with the way out where there is a plain one.
 pub fn reason(error: &std::io::Error) -> String {
     match error.raw_os_error() {
+        Some(libc::EMFILE) => "Too many open files; allow more with `ulimit -n`".to_owned(),
         Some(code) => {
             let text = error.to_string();
             text.strip_suffix(&format!(" (os error {code})"))

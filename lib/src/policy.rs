@@ -3,12 +3,15 @@
 //! The policy knows no clock. Where time plays a part it says how things stand ([`Verdict::Needed`]), and whoever asks
 //! decides how long that may last.
 
+mod turns;
+
 use crate::line::Outcome;
-use crate::state::{State, Stream};
+use crate::state::{End, State, Stream};
 use std::collections::BTreeSet;
+pub use turns::{Turn, Turns};
 
 /// What has to be there.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Policy {
     /// How many streams are enough, beside those needed.
     pub enough: Enough,
@@ -18,6 +21,8 @@ pub struct Policy {
     pub expect: Vec<String>,
     /// Whether an end that nobody saw counts as well.
     pub trust: bool,
+    /// The turns of kept workers, where such a turn counts as its stream's end.
+    pub turns: Option<Turns>,
 }
 
 /// How many streams are enough.
@@ -52,6 +57,17 @@ pub enum Verdict {
     Met,
     /// It can no longer be enough; the reason in a few words.
     Impossible(String),
+}
+
+/// How a stream ended, as far as the wait is concerned: by a turn that is waited for, or for good.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended<'a> {
+    /// How.
+    pub outcome: Outcome,
+    /// What was told of it; nothing of a lost stream.
+    pub told: Option<&'a End>,
+    /// Whether it was a turn, and the worker lives on.
+    pub turn: bool,
 }
 
 /// What became of one stream, as far as the policy is concerned.
@@ -89,8 +105,30 @@ impl Policy {
         self.fate(stream) == Fate::Well
     }
 
+    /// How it ended, once it has, or its turn is there.
+    pub fn ended<'a>(&'a self, stream: &'a Stream) -> Option<Ended<'a>> {
+        if let Some(turn) = self.turns.as_ref().and_then(|turns| turns.of(&stream.name)) {
+            return Some(Ended {
+                outcome: turn.exit.outcome,
+                told: Some(turn),
+                turn: true,
+            });
+        }
+        Some(Ended {
+            outcome: stream.outcome()?,
+            told: stream.end.as_deref(),
+            turn: false,
+        })
+    }
+
+    /// In which order streams are told: those needed as they were named, those expected so, the others by their names.
+    pub fn place<'a>(&self, name: &'a str) -> impl Ord + use<'a> {
+        let mut named = self.need.iter().chain(&self.expect);
+        (named.position(|named| named == name).unwrap_or(usize::MAX), name)
+    }
+
     fn fate(&self, stream: &Stream) -> Fate {
-        match stream.outcome() {
+        match self.ended(stream).map(|ended| ended.outcome) {
             None => Fate::Open,
             Some(Outcome::Success) => Fate::Well,
             Some(Outcome::Unknown) if self.trust => Fate::Well,
@@ -100,7 +138,7 @@ impl Policy {
 
     fn failed_need(&self, state: &State, more: More) -> Option<String> {
         self.need.iter().find_map(|name| match state.get(name) {
-            Some(stream) if self.fate(stream) == Fate::Bad => Some(why(stream)),
+            Some(stream) if self.fate(stream) == Fate::Bad => Some(self.why(stream)),
             None if more == More::Never => Some(format!("{name} never appeared")),
             _ => None,
         })
@@ -109,7 +147,7 @@ impl Policy {
     fn all(&self, state: &State, more: More) -> Verdict {
         let counted: Vec<&Stream> = self.counted(state).collect();
         if let Some(bad) = counted.iter().find(|stream| self.fate(stream) == Fate::Bad) {
-            return Verdict::Impossible(why(bad));
+            return Verdict::Impossible(self.why(bad));
         }
         let missing = self.named().find(|name| state.get(name).is_none());
         match (missing, more) {
@@ -161,7 +199,7 @@ impl Policy {
     fn too_few(&self, count: usize, well: usize, open: usize, last: Option<&Stream>) -> String {
         match last {
             None => "no stream appeared".to_owned(),
-            Some(last) if count == 1 => format!("none ended well, at last {}", why(last)),
+            Some(last) if count == 1 => format!("none ended well, at last {}", self.why(last)),
             Some(_) => format!("only {} of {count} can still end well", well + open),
         }
     }
@@ -175,20 +213,25 @@ impl Policy {
         let names: BTreeSet<&str> = self.need.iter().chain(&self.expect).map(String::as_str).collect();
         names.into_iter()
     }
-}
 
-/// Why a stream did not end well.
-fn why(stream: &Stream) -> String {
-    let name = &stream.name;
-    let because = stream.end.as_ref().map_or("", |end| end.exit.because.as_str());
-    match stream.outcome() {
-        Some(Outcome::Unknown) => {
-            format!("{name} ended, and nobody saw how: start it by cl-spawn, or let such an end count by --trust")
+    /// Why a stream did not end well.
+    fn why(&self, stream: &Stream) -> String {
+        let ended = self.ended(stream);
+        let end = ended.and_then(|ended| ended.told);
+        let because = end.map_or("", |end| end.exit.because.as_str());
+        let name = match ended {
+            Some(Ended { turn: true, .. }) => format!("{}'s turn", stream.name),
+            _ => stream.name.clone(),
+        };
+        match ended.map(|ended| ended.outcome) {
+            Some(Outcome::Unknown) => {
+                format!("{name} ended, and nobody saw how: start it by cl-spawn, or let such an end count by --trust")
+            }
+            Some(Outcome::Lost) => format!("{name} stopped without telling its end"),
+            Some(outcome) if because.is_empty() => format!("{name} ended as {}", outcome.as_str()),
+            Some(outcome) => format!("{name} ended as {}: {because}", outcome.as_str()),
+            None => format!("{name} has not ended"),
         }
-        Some(Outcome::Lost) => format!("{name} stopped without telling its end"),
-        Some(outcome) if because.is_empty() => format!("{name} ended as {}", outcome.as_str()),
-        Some(outcome) => format!("{name} ended as {}: {because}", outcome.as_str()),
-        None => format!("{name} has not ended"),
     }
 }
 

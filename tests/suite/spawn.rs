@@ -1,9 +1,13 @@
 //! cl-spawn: one worker, its stream, its end.
 
+mod again;
 mod agent;
 mod end;
 mod fault;
+mod holds;
+mod keep;
 mod launch;
+mod session;
 mod stop;
 mod stream;
 mod tree;

@@ -1,5 +1,9 @@
 //! cl-wait: its policies, on streams, run folders and processes.
 
+mod output;
+mod targets;
+mod turn;
+
 use crate::harness::*;
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -294,60 +298,6 @@ fn a_signal_ends_the_wait_and_not_the_answer() {
 }
 
 #[test]
-fn what_is_there_so_far() {
-    let mut waiting = Waiting::new(&["--partial", "0", "--expect", "a,b"]).give(&(start("a") + &says("a", "half an")));
-    let partial = waiting.next_line();
-    assert_eq!(
-        (text(&partial, "/subtype"), text(&partial, "/verdict")),
-        ("partial", "waiting")
-    );
-    let partial = until("the text", || {
-        let partial = if text(&partial, "/text").is_empty() {
-            waiting.next_line()
-        } else {
-            partial.clone()
-        };
-        (text(&partial, "/text") == "half an").then_some(partial)
-    });
-    let done = waiting.give(&(good("a") + &good("b"))).done().ok();
-    let last = verdict(&done);
-    assert_eq!(text(&last, "/text"), "I am a\n\nI am b");
-    let seq = |value: &Value| value.pointer("/cl/seq").and_then(Value::as_u64);
-    assert!(seq(&last) > seq(&partial));
-    // Not more often than asked for, and not without news.
-    let done = feed("cl-wait", &["--partial", "1h"], (good("a") + &good("b")).as_bytes()).ok();
-    assert_eq!(done.json().len(), 2);
-    run("cl-wait", &["--partial", "1s", "-o", "text"]).exits(125);
-}
-
-#[test]
-fn the_stream_passes_untouched() {
-    let stream = format!("{}no header\n\u{fffd}\n{}", good("a"), good("b"));
-    let done = feed("cl-wait", &["--pass", "-o", "none"], stream.as_bytes()).ok();
-    assert_eq!(done.text(), stream);
-    let done = feed("cl-wait", &["--pass"], stream.as_bytes()).ok();
-    assert_eq!(
-        done.text().strip_prefix(&stream).map(|rest| rest.lines().count()),
-        Some(1)
-    );
-    // A last line without its line feed is not glued to ours.
-    let torn = format!("{}{{\"half", good("a"));
-    let done = feed("cl-wait", &["--pass"], torn.as_bytes()).ok();
-    assert!(done.text().starts_with(&format!("{torn}\n{{\"cl\"")), "{}", done.text());
-}
-
-#[test]
-fn a_long_line_passes_in_pieces() {
-    let dir = scratch();
-    let script = format!(
-        "cd {}; cl-spawn big -- sh -c 'head -c 70000000 /dev/zero | tr \"\\0\" x' >in; \
-         cl-wait --pass -o none <in >out && cmp in out",
-        dir.path().display()
-    );
-    bash(&script).ok();
-}
-
-#[test]
 fn exit_as_a_stream_did() {
     let code = |outcome: &str, more: &str| {
         let stream = good("b") + &ends("a", outcome, more);
@@ -369,75 +319,9 @@ fn exit_as_a_stream_did() {
     bash("cl-spawn a -- sh -c 'exit 9' | cl-wait --exit-code-from a -o none").exits(9);
 }
 
-#[test]
-fn a_run_folder_is_followed() {
-    let dir = scratch();
-    let run = dir.path().join("run");
-    std::fs::create_dir(&run).expect("a folder");
-    let put = |name: &str, text: &str| {
-        let path = run.join(name);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        let mut file = std::fs::File::options()
-            .append(true)
-            .create(true)
-            .open(path)
-            .expect("opens");
-        file.write_all(text.as_bytes()).expect("writes");
-    };
-    put("a.ndjson", &start("a"));
-    let waiting = Waiting::new(&["--expect", "a,b,c/d", run.to_str().expect("UTF-8")]);
-    put("b.ndjson", &good("b"));
-    put("a.ndjson", &(says("a", "I am a") + &line("a", 3, r#""type":"later""#)));
-    put("c/d.ndjson", &start("c/d"));
-    put(
-        "a.ndjson",
-        &line("a", 4, r#""type":"cl","subtype":"exit","outcome":"success""#),
-    );
-    put("c/d.ndjson", &ends("c/d", "success", ""));
-    let done = waiting.done().ok();
-    assert_eq!(text(&verdict(&done), "/streams/c~1d/outcome"), "success");
-    // Again, now that all is over: what is seen counts as all there is.
-    let again = run.to_str().expect("UTF-8");
-    let done = finish_without_stdin(&[again, "-o", "text"]).ok();
-    assert_eq!(done.text(), "I am b\n\nI am a\n");
-    put("e.ndjson", &ends("e", "failed", ""));
-    finish_without_stdin(&[again]).exits(1);
-}
-
 /// Targets are read even where stdin is a stream that never ends.
 fn finish_without_stdin(args: &[&str]) -> Done {
     Waiting::new(args).done()
-}
-
-#[test]
-fn a_process_of_another_parent() {
-    let mut sleeper = command("sleep").arg("300").spawn().expect("starts");
-    let pid = sleeper.id().to_string();
-    Waiting::new(&[&pid, "-t", "50ms"]).done().exits(124);
-    let (trusting, strict) = (Waiting::new(&["--trust", &pid]), Waiting::new(&[&pid]));
-    for waiting in [&trusting, &strict] {
-        // Once the number is free, it would be no such process.
-        until("the process as a descriptor", || waiting.holds(&pid).then_some(()));
-    }
-    sleeper.kill().expect("it runs");
-    sleeper.wait().expect("ends");
-    let done = trusting.done().ok();
-    assert_eq!(text(&verdict(&done), &format!("/streams/{pid}/outcome")), "unknown");
-    let done = strict.done().exits(1);
-    assert!(done.err.contains("start it by cl-spawn"), "{}", done.err);
-}
-
-#[test]
-fn no_such_target() {
-    for target in ["/nonexistent/run", "99999999999", "4194305", "nobody"] {
-        let done = finish_without_stdin(&[target]).exits(127);
-        assert!(
-            done.err.starts_with(&format!("cl-wait: {target}: no such ")),
-            "{}",
-            done.err
-        );
-        assert_eq!(done.out, b"");
-    }
 }
 
 #[test]
@@ -447,72 +331,14 @@ fn misuse() {
         &["--first", "--need", "a"],
         &["--need", "a b"],
         &["--any", "0"],
+        &["--turn=0"],
+        &["--turn=x"],
         &["-t", "x"],
         &["--nonsense"],
     ] {
         let done = run("cl-wait", args).exits(125);
         assert_eq!(done.err.lines().count(), 1, "{}", done.err);
     }
-}
-
-#[test]
-fn stdout_that_takes_nothing() {
-    assert_eq!(bash("cl-wait </dev/null >/dev/full").exits(125).err.lines().count(), 2);
-    bash("cl-wait </dev/null >&-").exits(125);
-    bash("cl-wait --any -o none </dev/null >&-").exits(1);
-    // The reader goes away while nothing is to be written.
-    bash("set -o pipefail; { sleep 300 & echo $!; wait; } | { read pid; cl-wait | true; code=$?; kill $pid; exit $code; }")
-        .exits(141);
-}
-
-#[test]
-fn a_reader_that_stands_still_does_not_hold_up_the_end() {
-    let mut waiting = Waiting::new(&["--pass", "-t", "300ms"]);
-    let mut stdin = waiting.stdin.take().expect("open");
-    let feeder = std::thread::spawn(move || {
-        let line = line("a", 2, &format!(r#""x":"{}""#, "y".repeat(1000)));
-        while stdin.write_all(line.as_bytes()).is_ok() {}
-    });
-    // Nobody reads its stdout.
-    let status = wait(&mut waiting.child, "cl-wait");
-    assert_eq!(status.code(), Some(124));
-    feeder.join().expect("ends");
-}
-
-#[test]
-fn a_terminal_gets_nothing_that_acts_on_it() {
-    let pty = nix::pty::openpty(None, None).expect("a terminal");
-    let stream = [
-        start("a"),
-        ends("a", "success", r#","text":"one\u001b[2Jtwo\nthree\u0007""#),
-    ]
-    .concat();
-    let mut command = command(tool("cl-wait"));
-    command
-        .args(["-o", "text"])
-        .stdin(Stdio::piped())
-        .stdout(pty.slave)
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().expect("starts");
-    drop(command);
-    child
-        .stdin
-        .take()
-        .expect("piped")
-        .write_all(stream.as_bytes())
-        .expect("writes");
-    wait(&mut child, "cl-wait");
-    let mut master = std::fs::File::from(pty.master);
-    let mut shown = Vec::new();
-    // A terminal whose other side is closed ends with EIO.
-    let mut block = [0; 1024];
-    while let Ok(count @ 1..) = master.read(&mut block) {
-        shown.extend_from_slice(&block[..count]);
-    }
-    assert_eq!(String::from_utf8_lossy(&shown), "onetwo\r\nthree\r\n");
-    // Not on a terminal it is what the worker said.
-    let done = feed("cl-wait", &["-o", "text"], stream.as_bytes()).ok();
-    assert_eq!(done.text(), "one\u{1b}[2Jtwo\nthree\u{7}\n");
 }
 
 #[test]

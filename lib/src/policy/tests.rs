@@ -157,3 +157,75 @@ fn an_end_that_nobody_saw() {
         ],
     );
 }
+
+/// A policy that waits for turns, after these ones of a stream `a`: `+` went well, `-` did not, `|` is where the wait
+/// begins, `x` its end by failure.
+fn turns(which: Turn, life: &str) -> (Policy, State) {
+    let mut policy = Policy {
+        turns: Some(Turns::new(which)),
+        ..Policy::default()
+    };
+    let mut state = State::default();
+    let mut fresh = false;
+    for (i, what) in life.chars().enumerate() {
+        let event = match what {
+            '|' => {
+                fresh = true;
+                continue;
+            }
+            'x' => r#""exit","outcome":"failed""#.to_owned(),
+            '+' => format!(r#""turn","outcome":"success","text":"{i}""#),
+            _ => r#""turn","outcome":"error","because":"529""#.to_owned(),
+        };
+        let seq = i + 1;
+        let line = format!(r#"{{"cl":{{"stream":"a","seq":{seq},"ts":1.0}},"type":"cl","subtype":{event}}}"#);
+        let at = state.line(line.as_bytes()).unwrap();
+        if let Some(turns) = policy.turns.as_mut().filter(|_| what != 'x') {
+            turns.see(&state.streams()[at], fresh);
+        }
+    }
+    (policy, state)
+}
+
+#[test]
+fn a_turn_counts_as_an_end() {
+    use Turn::{Next, Number};
+    for (which, life, expected) in [
+        (Next, "|", "waiting"),
+        (Next, "+|", "waiting"),
+        (Next, "+|+", "met"),
+        (Next, "|+-", "met"),
+        (Next, "+|-", "a's turn ended as error: 529"),
+        (Next, "+|x", "a ended as failed"),
+        (Next, "|+x", "met"),
+        (Number(2), "+|", "waiting"),
+        (Number(2), "++|", "met"),
+        (Number(2), "++-|", "met"),
+        (Number(2), "+|-+", "a's turn ended as error: 529"),
+        (Number(2), "+|x", "a ended as failed"),
+    ] {
+        let (policy, state) = turns(which, life);
+        let got = match policy.judge(&state, Perhaps) {
+            Verdict::Impossible(reason) => reason,
+            Verdict::Met => "met".to_owned(),
+            verdict => format!("{verdict:?}").to_lowercase(),
+        };
+        assert_eq!(got, expected, "{which:?} {life}");
+    }
+    // It is that turn's answer, not a later one's.
+    let (policy, state) = turns(Number(2), "++++|");
+    let ended = policy.ended(&state.streams()[0]).unwrap();
+    assert_eq!(ended.told.unwrap().exit.text.as_deref(), Some("1"));
+}
+
+#[test]
+fn needed_ones_are_told_first() {
+    let policy = Policy {
+        need: names("z y"),
+        expect: names("m z"),
+        ..Policy::default()
+    };
+    let mut all = ["a", "m", "y", "z", "b"];
+    all.sort_by_key(|name| policy.place(name));
+    assert_eq!(all, ["z", "y", "m", "a", "b"]);
+}

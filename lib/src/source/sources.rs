@@ -1,12 +1,16 @@
 //! All sources in one epoll loop: blocks of whole lines as they come.
 
-use super::folder::{self, Entry};
-use super::input::{Got, Input};
+mod follow;
+mod read;
+
+use super::input::Input;
 use super::place::{self, Named, Place};
-use super::watch::{Change, Watch};
-use crate::line::{Name, PREFIX};
+use super::watch::Watch;
+use crate::line::Name;
+use follow::{Awaited, key};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use read::Read;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::ops::Range;
@@ -49,6 +53,8 @@ pub enum Step<'a> {
     Left(Id),
     /// Something could not be opened or read.
     Failed(String, io::Error),
+    /// What is to be followed is not there yet, and will be read once it is.
+    Awaited(String),
     /// A foreign descriptor has something to tell.
     Other(u64),
     /// All that was there has been read; the next step may take long.
@@ -81,6 +87,15 @@ pub struct Source {
     replaced: bool,
 }
 
+impl Source {
+    /// How long the file is now, in bytes; 0 of what is no regular file.
+    pub fn length(&self) -> u64 {
+        let input = self.input.as_ref().filter(|input| input.regular);
+        let state = input.and_then(|input| input.state().ok());
+        state.map_or(0, |(_, _, length)| length)
+    }
+}
+
 /// Something to tell that needs no look at a descriptor.
 #[derive(Debug)]
 enum Todo {
@@ -90,6 +105,7 @@ enum Todo {
     Tail(Id),
     Left(Id),
     Failed(String, io::Error),
+    Awaited(String),
     Other(u64),
 }
 
@@ -102,15 +118,6 @@ enum Told {
     Quiet,
     Late,
     Ended,
-}
-
-/// What one look at a source gave.
-enum Read {
-    Told(Told),
-    /// Nothing to tell yet, and there may be more at once.
-    More,
-    /// Nothing for now.
-    Over,
 }
 
 /// All sources of a reader.
@@ -135,6 +142,8 @@ pub struct Sources {
     /// What each path that is followed is: a source, or a folder with the name before those of its entries.
     paths: HashMap<PathBuf, Id>,
     folders: HashMap<PathBuf, Option<Name>>,
+    /// What is to be followed once it is there.
+    awaited: HashMap<PathBuf, Awaited>,
 }
 
 impl Sources {
@@ -167,6 +176,7 @@ impl Sources {
             taken: HashSet::new(),
             paths: HashMap::new(),
             folders: HashMap::new(),
+            awaited: HashMap::new(),
         })
     }
 
@@ -190,18 +200,21 @@ impl Sources {
             .zip(&names)
             .filter(|(source, _)| !is_folder(&source.place));
         self.taken.extend(plain.map(|(_, name)| name.clone()));
+        // One number stays free: to look into a folder, or to open a FIFO anew for its next writer.
+        let spare = self.epoll.0.try_clone();
         for (i, (source, name)) in sources.iter().zip(names).enumerate() {
             let shown = source.place.to_string();
             match (&source.place, inherited.remove(&i)) {
                 (_, Some(input)) => self.open(None, name, shown, true, input),
                 (Place::Path(path), None) if is_folder(&source.place) => self.add_folder(path, source.name.clone()),
                 (Place::Path(path), None) => {
-                    let input = Input::open(path);
-                    self.open(Some(path), name, shown, true, input);
+                    let given = source.name.clone();
+                    self.open_or_await(path, Awaited { name, given, shown });
                 }
                 (Place::Inherited(_), None) => {}
             }
         }
+        drop(spare);
         Ok(())
     }
 
@@ -233,6 +246,11 @@ impl Sources {
         &self.list[id]
     }
 
+    /// Whether something is waited for that is not there yet.
+    pub fn awaits(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+
     /// All sources there have been.
     pub fn all(&self) -> &[Source] {
         &self.list
@@ -248,6 +266,7 @@ impl Sources {
         self.ready.clear();
         self.files.clear();
         self.folders.clear();
+        self.awaited.clear();
         for id in 0..self.list.len() {
             if self.list[id].input.is_some() {
                 self.leave(id);
@@ -285,7 +304,7 @@ impl Sources {
             if !self.todo.is_empty() {
                 continue;
             }
-            if self.open == 0 && self.folders.is_empty() && !self.held {
+            if self.open == 0 && self.folders.is_empty() && self.awaited.is_empty() && !self.held {
                 break Told::Ended;
             }
             let timeout = if file.is_some() || !self.quiet {
@@ -318,6 +337,7 @@ impl Sources {
             Told::Todo(Todo::Joined(id)) => Step::Joined(id),
             Told::Todo(Todo::Left(id)) => Step::Left(id),
             Told::Todo(Todo::Failed(what, error)) => Step::Failed(what, error),
+            Told::Todo(Todo::Awaited(shown)) => Step::Awaited(shown),
             Told::Todo(Todo::Other(token)) => Step::Other(token),
             Told::Todo(Todo::Tail(id) | Todo::Carried(id)) => {
                 let source = &mut self.list[id];
@@ -417,268 +437,6 @@ impl Sources {
         }
     }
 
-    fn watch_file(&mut self, id: Id) {
-        let Some(watch) = &mut self.watch else { return };
-        let source = &self.list[id];
-        let Some(input) = &source.input else { return };
-        let mut watched = Ok(());
-        if input.regular {
-            watched = watch.file(&input.own_path(), id);
-        }
-        if let Some(folder) = source.path.as_deref().and_then(Path::parent) {
-            watched = watched.and(watch.folder(folder));
-        }
-        if let Err(error) = watched {
-            self.todo.push_back(Todo::Failed(source.shown.clone(), error));
-        }
-    }
-
-    fn add_folder(&mut self, path: &Path, outer: Option<Name>) {
-        if let Some(watch) = &mut self.watch {
-            if let Err(error) = watch.folder(path) {
-                self.todo
-                    .push_back(Todo::Failed(Place::Path(path.to_owned()).to_string(), error));
-                return;
-            }
-            self.folders.insert(path.to_owned(), outer.clone());
-        }
-        self.scan(path, outer.as_ref());
-    }
-
-    fn scan(&mut self, path: &Path, outer: Option<&Name>) {
-        match folder::list(path) {
-            Ok(entries) => {
-                for (path, kind) in entries {
-                    self.add_entry(&path, kind, outer);
-                }
-            }
-            Err(error) => self.todo.push_back(Todo::Failed(path.display().to_string(), error)),
-        }
-    }
-
-    fn add_entry(&mut self, path: &Path, kind: Entry, outer: Option<&Name>) {
-        let name = folder::nested(outer, &place::stem(path));
-        match kind {
-            Entry::Folder if !self.folders.contains_key(path) => self.add_folder(path, Some(name)),
-            Entry::Source if self.spares_fifos && !path.is_file() => {}
-            Entry::Source if !self.paths.contains_key(path) => {
-                let name = place::free(name, |name| self.taken.contains(name));
-                self.taken.insert(name.clone());
-                let input = Input::open(path);
-                self.open(Some(path), name, path.display().to_string(), false, input);
-            }
-            _ => {}
-        }
-    }
-
-    /// Takes what the watches tell.
-    fn hear(&mut self) -> io::Result<()> {
-        let changes = match &mut self.watch {
-            Some(watch) => watch.changes()?,
-            None => return Ok(()),
-        };
-        for change in changes {
-            match change {
-                Change::Grown(id) => self.again(id),
-                Change::Named(path) => {
-                    if let Some(&id) = self.paths.get(&path) {
-                        self.list[id].replaced = true;
-                        self.again(id);
-                    } else if let Some(outer) = path.parent().and_then(|folder| self.folders.get(folder)).cloned()
-                        && let Some(kind) = folder::entry(&path)
-                    {
-                        self.add_entry(&path, kind, outer.as_ref());
-                    }
-                }
-                Change::Everything => {
-                    for id in 0..self.list.len() {
-                        self.list[id].replaced = true;
-                        self.again(id);
-                    }
-                    for (path, outer) in self.folders.clone() {
-                        self.scan(&path, outer.as_ref());
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Has a followed regular file read on.
-    fn again(&mut self, id: Id) {
-        let regular = self.list[id].input.as_ref().is_some_and(|input| input.regular);
-        if regular && !self.files.contains(&id) {
-            self.files.push_back(id);
-        }
-    }
-
-    fn read_file(&mut self, at: usize) -> Option<Told> {
-        match self.read(self.files[at], true) {
-            Read::Told(told) => Some(told),
-            Read::More => None,
-            // It stands in line no more, until more is heard of it.
-            Read::Over => {
-                self.files.remove(at);
-                None
-            }
-        }
-    }
-
-    fn read(&mut self, id: Id, hung_up: bool) -> Read {
-        let source = &mut self.list[id];
-        let Some(input) = source.input.as_mut() else {
-            return Read::Over;
-        };
-        let head = if source.carry.len() <= SHORT && !source.over_long {
-            source.carry.len()
-        } else {
-            0
-        };
-        self.block[..head].copy_from_slice(&source.carry[..head]);
-        let count = match input.read(&mut self.block[head..]) {
-            Ok(Got::Bytes(count)) => count,
-            Ok(Got::Nothing) => return Read::Over,
-            // A FIFO without a writer reads as ended also before the first writer came; only then it has hung up.
-            Ok(Got::End) if input.fifo && !hung_up => return Read::Over,
-            Ok(Got::End) => return if self.at_end(id) { Read::More } else { Read::Over },
-            Err(error) => {
-                self.todo.push_back(Todo::Failed(source.shown.clone(), error));
-                self.leave(id);
-                return Read::Over;
-            }
-        };
-        let fresh = &self.block[head..head + count];
-        if source.over_long {
-            let feed = memchr::memchr(b'\n', fresh);
-            source.carry.extend_from_slice(&fresh[..feed.unwrap_or(count)]);
-            let Some(feed) = feed else {
-                return self.piece(id);
-            };
-            self.long = std::mem::replace(&mut source.carry, fresh[feed + 1..].to_vec());
-            source.over_long = false;
-            if memchr::memchr(b'\n', &source.carry).is_some() {
-                self.todo.push_front(Todo::Carried(id));
-            }
-            return Read::Told(Told::Piece(id, true, true));
-        }
-        let Some(feed) = memchr::memrchr(b'\n', fresh) else {
-            source.carry.extend_from_slice(fresh);
-            return self.piece(id);
-        };
-        let (whole, rest) = fresh.split_at(feed + 1);
-        if head == source.carry.len() {
-            let length = head + whole.len();
-            source.carry.clear();
-            source.carry.extend_from_slice(rest);
-            // A thousand sources may not each keep what one long line needed.
-            if source.carry.capacity() > rest.len() + SHORT / 4 {
-                source.carry.shrink_to_fit();
-            }
-            return Read::Told(Told::Block(id, 0..length));
-        }
-        source.carry.extend_from_slice(whole);
-        self.long = std::mem::replace(&mut source.carry, rest.to_vec());
-        Read::Told(Told::Long(id))
-    }
-
-    /// Gives out a piece when the carry has grown over the cap.
-    fn piece(&mut self, id: Id) -> Read {
-        let source = &mut self.list[id];
-        // A line of the stream is longer than the worker's line in it, by escapes at most.
-        let cap = if source.carry.starts_with(PREFIX) {
-            self.cap.saturating_mul(8)
-        } else {
-            self.cap
-        };
-        if source.carry.len() <= cap {
-            return Read::More;
-        }
-        let cut = crate::frame::char_boundary(&source.carry, cap);
-        let rest = source.carry.split_off(cut);
-        self.long = std::mem::replace(&mut source.carry, rest);
-        source.over_long = true;
-        Read::Told(Told::Piece(id, false, false))
-    }
-
-    fn take_carried(&mut self, id: Id) {
-        let source = &mut self.list[id];
-        let end = memchr::memrchr(b'\n', &source.carry).map_or(0, |at| at + 1);
-        let rest = source.carry.split_off(end);
-        self.long = std::mem::replace(&mut source.carry, rest);
-    }
-
-    /// No byte is left in a source for now, or for ever. True when it has been set up to be read on at once.
-    fn at_end(&mut self, id: Id) -> bool {
-        let source = &mut self.list[id];
-        let Some(input) = source.input.as_mut() else {
-            return false;
-        };
-        let path = source.path.clone();
-        if self.watch.is_none() {
-            self.leave(id);
-        } else if input.regular {
-            let shrunk = match (input.state(), input.position()) {
-                (Ok((_, _, length)), Ok(position)) => length < position,
-                _ => false,
-            };
-            if shrunk && input.rewind().is_ok() {
-                self.tail(id);
-                return true;
-            }
-            if std::mem::take(&mut source.replaced)
-                && let Some(path) = path
-            {
-                return self.reopen(id, &path);
-            }
-        } else if input.fifo
-            && let Some(path) = path
-        {
-            // The next writer is a new beginning: a descriptor opened afresh has not hung up. The old one is closed
-            // after that, so that what a writer has put in meanwhile stays.
-            return self.reopen(id, &path);
-        } else {
-            self.leave(id);
-        }
-        false
-    }
-
-    /// Opens what a path means now in place of what it meant; false when it means nothing else.
-    fn reopen(&mut self, id: Id, path: &Path) -> bool {
-        let Ok(fresh) = Input::open(path) else {
-            // A FIFO whose name is gone can have no further writer; a file may be made anew.
-            if self.list[id].input.as_ref().is_some_and(|input| input.fifo) {
-                self.leave(id);
-            }
-            return false;
-        };
-        let same = match (self.list[id].input.as_ref().map(Input::state), fresh.state()) {
-            (Some(Ok(old)), Ok(new)) => (old.0, old.1) == (new.0, new.1),
-            _ => false,
-        };
-        if same && fresh.regular {
-            return false;
-        }
-        self.tail(id);
-        match self.enlist(id, &fresh) {
-            Ok(waits) => {
-                self.close(id);
-                self.list[id].regular = fresh.regular;
-                self.list[id].input = Some(fresh);
-                self.watch_file(id);
-                if !waits && !self.files.contains(&id) {
-                    self.files.push_back(id);
-                }
-                true
-            }
-            Err(error) => {
-                let shown = self.list[id].shown.clone();
-                self.todo.push_back(Todo::Failed(shown, error));
-                self.leave(id);
-                false
-            }
-        }
-    }
-
     fn tail(&mut self, id: Id) {
         let source = &self.list[id];
         if !source.carry.is_empty() || source.over_long {
@@ -704,14 +462,6 @@ impl Sources {
         self.close(id);
         self.open -= 1;
         self.todo.push_back(Todo::Left(id));
-    }
-}
-
-/// The path as the watch on its folder will tell it.
-fn key(path: &Path) -> PathBuf {
-    match (path.parent(), path.file_name()) {
-        (Some(folder), Some(name)) if folder.as_os_str().is_empty() => Path::new(".").join(name),
-        _ => path.to_owned(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! One line into the picture.
 
-use super::stream::{Activity, End, Limit, Phase, Stream, Voice};
+use super::stream::{Activity, End, Limit, Output, Phase, Stream, Voice};
 use super::{Progress, State};
-use crate::agent::{Account, Fact, Kind, Reader, TaskState};
+use crate::agent::{Fact, Kind, Reader, TaskState};
 use crate::line::{Event, Exit, Header, Outcome, Ts, body, subtype, unwrap};
 use base64::Engine as _;
 use serde::Deserialize;
@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// More tools than an agent uses at once, and more tasks than anybody lists.
 const MANY: usize = 100;
+/// A `limit` event of our own: the start waits.
+const HELD: &str = "held";
 
 /// Takes a line whose header is `head`.
 pub(super) fn line(state: &mut State, line: &[u8], head: &Header<'_>) -> Option<usize> {
@@ -37,10 +39,15 @@ pub(super) fn line(state: &mut State, line: &[u8], head: &Header<'_>) -> Option<
         Some(b"start") => start(stream, line, head),
         Some(b"gap") => gap(stream, line, head),
         Some(own) => {
+            // A start that waits for a limit says so, or even its end, before anything else.
+            if head.seq == 1 && stream.sequence.last() > 1 && matches!(own, b"limit" | b"exit") {
+                anew(stream, head.ts);
+            }
             see(stream, head.seq);
             match own {
                 b"text" | b"chunk" | b"stderr" => text(stream, own, line, head),
                 b"exit" => exit(stream, line, head),
+                b"turn" => turn(stream, line),
                 b"torn" => stream.lost = stream.lost.saturating_add(1),
                 b"lost" => end(stream, Outcome::Lost, head.ts),
                 _ => other(stream, line, head),
@@ -66,25 +73,23 @@ fn gap(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
     stream.sequence.told(head.seq);
 }
 
-/// An attempt begins; the first one of a stream that is known begins that stream anew.
+/// A stream that is known begins anew.
+fn anew(stream: &mut Stream, ts: Ts) {
+    let assumed = stream.assumed;
+    *stream = Stream::new(&std::mem::take(&mut stream.name), ts);
+    stream.assume(assumed);
+}
+
+/// An attempt begins. Its number tells whether the stream goes on with it, or begins anew.
 fn start(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
     if head.seq <= stream.sequence.last() {
-        let assumed = stream.assumed;
-        *stream = Stream::new(&std::mem::take(&mut stream.name), head.ts);
-        stream.assume(assumed);
+        anew(stream, head.ts);
     }
     see(stream, head.seq);
     let Some(Event::Start(start)) = Event::read(line) else {
         return;
     };
-    if let Some(usage) = stream.account.usage() {
-        stream.before.0 += usage;
-    }
-    if let Some(cost) = stream.account.cost() {
-        *stream.before.1.get_or_insert(0.0) += cost;
-    }
-    stream.account = Account::default();
-    stream.output = super::stream::Output::default();
+    stream.next_attempt(start.session_id.as_deref());
     let kind = Kind::named(&start.agent);
     // Whoever only stamped a stream may not know what wrote it: then its first line tells.
     stream.known = kind.is_some_and(|kind| kind.is_agent() || start.pid.is_some());
@@ -95,21 +100,17 @@ fn start(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
     }
     stream.attempt = start.attempt.max(1);
     stream.phase = Phase::Running;
-    stream.activity = Activity::Starting;
-    stream.progress = None;
-    stream.tasks.clear();
-    stream.background.clear();
-    stream.open_tools.clear();
-    stream.limit = None;
-    stream.stop = None;
-    (stream.end, stream.ended) = (None, None);
     stream.start = Some(start);
 }
 
 /// The worker gives a sign of life of its own.
 fn hear(stream: &mut Stream, ts: Ts) {
     stream.heard = stream.heard.max(ts);
-    if stream.phase == Phase::Waiting {
+    // An attempt may begin without us, where the line that tells it is lost.
+    if matches!(
+        stream.phase,
+        Phase::Waiting | Phase::Retrying { .. } | Phase::Parked { .. }
+    ) {
         stream.phase = Phase::Running;
     }
 }
@@ -309,18 +310,38 @@ fn other(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
             status,
             resets_at,
             kind,
-        }) => limit(stream, status, resets_at, kind),
-        Some(Event::Retry { delay, because, .. }) => {
-            if stream.outcome().is_none() {
-                let until = after(head.ts, delay);
-                let parked = stream.limit.as_ref().is_some_and(|limit| limit.status == "rejected");
-                stream.phase = if parked {
-                    Phase::Parked { until }
-                } else {
-                    Phase::Retrying { until }
-                };
+        }) => {
+            if status == HELD && stream.outcome().is_none() {
+                let until = resets_at.map(|seconds| after(Ts(0), seconds));
+                stream.phase = Phase::Parked { until };
             }
+            limit(stream, status, resets_at, kind);
+        }
+        Some(Event::Retry {
+            attempt,
+            of,
+            delay,
+            because,
+            next,
+        }) => {
+            let ended = stream.outcome().is_some();
             stream.say(head.ts, Voice::Trouble, &because);
+            if ended {
+                return;
+            }
+            let until = after(head.ts, delay);
+            let limited = |limit: &Limit| matches!(limit.status.as_str(), "rejected" | HELD);
+            // Another agent need not wait for it.
+            stream.phase = if next.is_none() && stream.limit.as_ref().is_some_and(limited) {
+                Phase::Parked { until: Some(until) }
+            } else {
+                Phase::Retrying { attempt, of, until }
+            };
+            stream.rest();
+            stream.again = Some(match next {
+                Some(next) => format!("{because}, by {next}"),
+                None => because,
+            });
         }
         Some(Event::Stop { because, .. }) => {
             if stream.outcome().is_none() {
@@ -328,19 +349,38 @@ fn other(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
             }
             stream.stop = Some(because);
         }
-        Some(Event::Turn(_)) => stream.activity = Activity::Idle,
         _ => {}
     }
 }
 
+/// A kept worker is done with one prompt.
+fn turn(stream: &mut Stream, line: &[u8]) {
+    let turn = told(line);
+    stream.session = turn.exit.session_id.clone().or(stream.session.take());
+    stream.turns += 1;
+    stream.turn = Some(Box::new(turn));
+    stream.activity = Activity::Prompt;
+    stream.open_tools.clear();
+    // The next turn has an answer of its own.
+    stream.output = Output::default();
+}
+
 fn exit(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
+    let told = told(line);
+    end(stream, told.exit.outcome, head.ts);
+    stream.session = told.exit.session_id.clone().or(stream.session.take());
+    stream.end = Some(Box::new(told));
+}
+
+/// The members of an `exit`, or a `turn`.
+fn told(line: &[u8]) -> End {
     let mut raw: Map<String, Value> = serde_json::from_slice(line).unwrap_or_default();
     for member in ["cl", "type", "subtype"] {
         raw.remove(member);
     }
     // A later version's exit that we cannot read whole is still the end.
     let exit = match Event::read(line) {
-        Some(Event::Exit(exit)) => *exit,
+        Some(Event::Exit(exit) | Event::Turn(exit)) => *exit,
         _ => Exit {
             outcome: raw
                 .get("outcome")
@@ -350,9 +390,7 @@ fn exit(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
             ..Exit::default()
         },
     };
-    end(stream, exit.outcome, head.ts);
-    stream.session = exit.session_id.clone().or(stream.session.take());
-    stream.end = Some(Box::new(End { exit, raw }));
+    End { exit, raw }
 }
 
 fn end(stream: &mut Stream, outcome: Outcome, ts: Ts) {

@@ -20,13 +20,17 @@ pub enum Phase {
     Running,
     /// Another attempt follows.
     Retrying {
+        /// Which.
+        attempt: u32,
+        /// How many there may be; 0 where that was not told.
+        of: u32,
         /// When.
         until: Ts,
     },
     /// It waits for the end of a usage limit.
     Parked {
-        /// Until when.
-        until: Ts,
+        /// Until when, where that is known.
+        until: Option<Ts>,
     },
     /// It is being stopped.
     Stopping,
@@ -63,6 +67,8 @@ pub enum Activity {
     },
     /// Its turn is done; nothing is left to do but its end.
     Idle,
+    /// A kept worker's turn is over, and the next prompt has not come.
+    Prompt,
 }
 
 /// Who said a message.
@@ -96,7 +102,8 @@ pub struct Message {
 /// A usage limit that the agent has told.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Limit {
-    /// The agent's word: `allowed`, `allowed_warning`, `rejected`.
+    /// The agent's word: `allowed`, `allowed_warning`, `rejected`; ours is `held`, where a start waits for a limit that
+    /// another stream has met.
     pub status: String,
     /// Until when it holds, Unix seconds.
     pub resets_at: Option<f64>,
@@ -104,7 +111,7 @@ pub struct Limit {
     pub kind: Option<String>,
 }
 
-/// The end of a stream, as it was told.
+/// The end of a stream, or of a kept worker's turn, as it was told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct End {
     /// The event.
@@ -164,6 +171,12 @@ pub struct Stream {
     pub load: Option<(f64, u64)>,
     /// Why it is being stopped, where it is.
     pub stop: Option<String>,
+    /// Why the next attempt follows, and by whom, while one is waited for.
+    pub again: Option<String>,
+    /// How many turns a kept worker has finished, over all attempts.
+    pub turns: u64,
+    /// The last of these turns.
+    pub turn: Option<Box<End>>,
     /// Its end, once told; a lost stream has none.
     pub end: Option<Box<End>>,
     pub(super) sequence: Sequence,
@@ -228,6 +241,9 @@ impl Stream {
             messages: VecDeque::new(),
             load: None,
             stop: None,
+            again: None,
+            turns: 0,
+            turn: None,
             end: None,
             sequence: Sequence::default(),
             known: false,
@@ -268,10 +284,18 @@ impl Stream {
         self.start.as_ref()?.pid
     }
 
-    /// The answer so far, whole: as its `exit` tells it, else as an agent's lines add up, else a command's stdout, as
-    /// long as that is small enough for an answer.
+    /// How its lines are read, as far as anybody has said or seen it.
+    pub fn agent(&self) -> Option<Kind> {
+        let said = || Kind::named(&self.start.as_ref()?.agent).is_some().then_some(());
+        (self.known || said().is_some()).then_some(self.kind)
+    }
+
+    /// The answer so far, whole: as its `exit` tells it, or its turn while the next prompt is waited for, else as an
+    /// agent's lines add up, else a command's stdout, as long as that is small enough for an answer.
     pub fn answer(&self) -> Option<String> {
-        if let Some(text) = self.end.as_ref().and_then(|end| end.exit.text.clone()) {
+        let turn = self.turn.as_deref().filter(|_| self.activity == Activity::Prompt);
+        let told = |end: &End| end.exit.text.clone();
+        if let Some(text) = self.end.as_deref().and_then(told).or_else(|| turn.and_then(told)) {
             return Some(text);
         }
         if self.kind.is_agent() {
@@ -298,6 +322,41 @@ impl Stream {
             (None, None) => None,
             (before, now) => Some(before.unwrap_or(0.0) + now.unwrap_or(0.0)),
         })
+    }
+
+    /// An attempt is over: its worker does nothing any more.
+    pub(super) fn rest(&mut self) {
+        self.activity = Activity::Idle;
+        self.progress = None;
+        self.tasks.clear();
+        self.background.clear();
+        self.open_tools.clear();
+        self.load = None;
+        // What follows is no more of a block that it has left unfinished.
+        if let Some(last) = self.messages.back_mut().filter(|last| last.voice == Voice::Open) {
+            last.voice = Voice::Worker;
+        }
+    }
+
+    /// Leaves behind what belongs to one attempt alone; what all of them have used and said stays. `session` is the
+    /// conversation that the next one is known to have.
+    pub(super) fn next_attempt(&mut self, session: Option<&str>) {
+        self.rest();
+        if let Some(usage) = self.account.usage() {
+            self.before.0 += usage;
+        }
+        if let Some(cost) = self.account.cost() {
+            *self.before.1.get_or_insert(0.0) += cost;
+        }
+        let former = std::mem::take(&mut self.account);
+        if session.is_some() && former.session.as_deref() == session {
+            self.account.resume(&former);
+        }
+        self.output = Output::default();
+        self.activity = Activity::Starting;
+        (self.session, self.model) = (session.map(str::to_owned), None);
+        (self.stop, self.again, self.limit) = (None, None, None);
+        (self.end, self.ended) = (None, None);
     }
 
     pub(super) fn say(&mut self, ts: Ts, voice: Voice, text: &str) {

@@ -1,5 +1,7 @@
 //! The fold, on lines as the tools write them.
 
+mod attempts;
+
 use super::*;
 use crate::agent::Kind;
 use crate::line::{Event, Exit, Name, Stamper, Start};
@@ -138,51 +140,6 @@ fn a_merge_may_not_know_the_agent() {
     writer.line(r#"{"type":"thread.started","thread_id":"x"}"#);
     assert_eq!(writer.state().streams()[0].kind, Kind::Codex);
     assert_eq!(writer.state().streams()[0].session.as_deref(), Some("x"));
-}
-
-#[test]
-fn attempts_add_up_and_a_first_one_begins_anew() {
-    let result = r#"{"type":"result","subtype":"success","session_id":"s","is_error":true,"result":"no","total_cost_usd":0.5,"usage":{"output_tokens":9}}"#;
-    let mut writer = Writer::new("main");
-    writer.start("claude", 1).line(result).event(&Event::Retry {
-        attempt: 2,
-        of: 3,
-        delay: 60.0,
-        because: "unavailable".into(),
-        next: None,
-    });
-    let until = Ts(writer.ts + 60_000_000);
-    assert_eq!(writer.state().streams()[0].phase, Phase::Retrying { until });
-    writer.start("claude", 2).line(result);
-    let state = writer.state();
-    let stream = &state.streams()[0];
-    assert_eq!((stream.attempt, stream.phase), (2, Phase::Running));
-    assert_eq!((stream.usage().output, stream.cost()), (18, Some(1.0)));
-
-    let first = std::mem::take(&mut writer.out);
-    let mut second = Writer::new("main");
-    second.start("claude", 1);
-    let state = fold(&[first, second.out].concat());
-    assert_eq!(state.streams().len(), 1);
-    assert_eq!((state.streams()[0].lines, state.streams()[0].usage().output), (0, 0));
-}
-
-#[test]
-fn a_limit_parks() {
-    let mut writer = Writer::new("main");
-    writer.start("claude", 1).event(&Event::Limit {
-        status: "rejected".into(),
-        resets_at: Some(99.0),
-        kind: None,
-    });
-    writer.event(&Event::Retry {
-        attempt: 2,
-        of: 2,
-        delay: 5.0,
-        because: "limit".into(),
-        next: None,
-    });
-    assert!(matches!(writer.state().streams()[0].phase, Phase::Parked { .. }));
 }
 
 #[test]

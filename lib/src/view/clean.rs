@@ -30,6 +30,28 @@ pub fn line(text: &str, columns: usize) -> String {
     clipped(Clean::new(text, false), columns)
 }
 
+/// A line of JSON, the same in meaning, with nothing in it that a terminal acts on: such characters stand as `\uXXXX`.
+pub fn clean_json(line: &str) -> Cow<'_, str> {
+    let acts = |c: char| (c.is_control() && c != '\n') || is_invisible(c);
+    if !line.contains(acts) {
+        return Cow::Borrowed(line);
+    }
+    let mut out = String::with_capacity(line.len() + 16);
+    for c in line.chars() {
+        if acts(c) {
+            let escaped = c
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .map(|unit| format!("\\u{unit:04x}"))
+                .collect::<String>();
+            out.push_str(&escaped);
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// Cuts clean text to that many columns; what was cut shows as `…`.
 pub fn clip(text: &str, columns: usize) -> Cow<'_, str> {
     if text.len() <= columns || fits(text, columns) {
@@ -244,6 +266,16 @@ fn is_invisible(c: char) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn json_stays_the_same_json() {
+        let text = "é日 \u{7f}\u{9b}31m\u{202e}\u{e0041}\u{1b}\n";
+        let json = serde_json::to_string(text).unwrap();
+        let shown = clean_json(&json);
+        assert_eq!(shown, r#""é日 \u007f\u009b31m\u202e\udb40\udc41\u001b\n""#);
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
+        assert!(matches!(clean_json("{}\n"), Cow::Borrowed(_)));
+    }
 
     #[test]
     fn sequences_go_with_all_they_hold() {

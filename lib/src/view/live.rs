@@ -8,6 +8,7 @@ use super::words;
 use crate::line::{Glob, Outcome, Ts};
 use crate::state::{Activity, State, Stream, Voice};
 use crate::sys::terminal::Size;
+use jiff::tz::TimeZone;
 
 /// How to draw.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct Look {
     pub messages: usize,
     /// Which streams to show; all where there is none.
     pub only: Vec<Glob>,
+    /// Where times of day are told.
+    pub zone: TimeZone,
 }
 
 impl Look {
@@ -47,12 +50,12 @@ pub fn picture(state: &State, now: Ts, size: Size, look: &Look) -> Vec<Row> {
     let streams: Vec<(usize, &Stream)> = look.streams(state).collect();
     let plans = share_out(&streams, size.rows, look.messages);
     let shown: Vec<(usize, &Stream)> = plans.iter().map(|&(at, _)| streams[at]).collect();
-    let table = Table::new(&shown, now, size.columns);
+    let table = Table::new(&shown, now, size.columns, &look.zone);
     let mut rows = Vec::new();
     for (line, &(at, messages)) in plans.iter().enumerate() {
         let (place, stream) = streams[at];
         let mut row = Row::new(size.columns, look.color);
-        table.fill(&mut row, line, place, stream, now);
+        table.fill(&mut row, line, place, stream);
         rows.push(row);
         for (style, text) in last_lines(stream, messages) {
             let mut row = Row::new(size.columns, look.color);
@@ -151,6 +154,7 @@ struct Column {
 struct Table {
     name: usize,
     columns: Vec<Column>,
+    doing: Vec<(Style, String)>,
 }
 
 /// What the last column, what a stream does, should have before others get room.
@@ -158,7 +162,7 @@ const DOING: usize = 24;
 const BAR: usize = 8;
 
 impl Table {
-    fn new(streams: &[(usize, &Stream)], now: Ts, columns: usize) -> Self {
+    fn new(streams: &[(usize, &Stream)], now: Ts, columns: usize, zone: &TimeZone) -> Self {
         let longest = streams.iter().map(|(_, stream)| width(&stream.name)).max().unwrap_or(0);
         let name = longest.min((columns / 4).clamp(8, 32));
         let cells = |right, rank, cell: &dyn Fn(&Stream) -> (Style, String)| {
@@ -173,7 +177,9 @@ impl Table {
         };
         let some = |text: Option<String>| text.unwrap_or_default();
         let mut table = vec![
-            cells(false, 6, &|stream| (Style::Dim, stream.kind.as_str().to_owned())),
+            cells(false, 6, &|stream| {
+                (Style::Dim, some(stream.agent().map(|kind| kind.as_str().to_owned())))
+            }),
             cells(true, 1, &|stream| (Style::Plain, words::time(stream, now))),
             cells(true, 4, &|stream| (Style::Plain, words::counted(stream.lines, "line"))),
             cells(true, 5, &|stream| {
@@ -199,19 +205,28 @@ impl Table {
             }),
         ];
         table.retain(|column| column.width > 0);
-        let doing = streams.iter().map(|(_, stream)| width(&words::doing(stream, now).1));
-        let doing = doing.max().unwrap_or(0).min(DOING);
-        let need = |table: &[Column]| 2 + name + table.iter().map(|column| column.width + 2).sum::<usize>() + 2 + doing;
+        let doing: Vec<(Style, String)> = streams
+            .iter()
+            .map(|(_, stream)| words::doing(stream, now, zone))
+            .collect();
+        let widest = doing.iter().map(|(_, text)| width(text));
+        let widest = widest.max().unwrap_or(0).min(DOING);
+        let need =
+            |table: &[Column]| 2 + name + table.iter().map(|column| column.width + 2).sum::<usize>() + 2 + widest;
         while need(&table) > columns {
             let Some(worst) = table.iter().map(|column| column.rank).max().filter(|rank| *rank > 1) else {
                 break;
             };
             table.retain(|column| column.rank != worst);
         }
-        Self { name, columns: table }
+        Self {
+            name,
+            columns: table,
+            doing,
+        }
     }
 
-    fn fill(&self, row: &mut Row, line: usize, place: usize, stream: &Stream, now: Ts) {
+    fn fill(&self, row: &mut Row, line: usize, place: usize, stream: &Stream) {
         let (style, mark) = words::mark(stream);
         let color = u8::try_from(place % usize::from(NAME_COLORS)).unwrap_or(0);
         row.push(style, mark)
@@ -223,15 +238,15 @@ impl Table {
             let end = row.used() + 2 + column.width;
             row.pad_to(row.used() + 2 + lead).push(*style, text).pad_to(end);
         }
-        let (style, mut doing) = words::doing(stream, now);
-        if stream.attempt > 1 {
-            doing = format!("#{} {doing}", stream.attempt);
-        }
+        let (style, doing) = &self.doing[line];
         row.push(Style::Plain, "  ");
         if stream.lost > 0 {
             row.push(Style::Bad, &format!("{} lost, ", words::counted(stream.lost, "line")));
         }
-        row.push(style, &doing);
+        if stream.attempt > 1 {
+            row.push(*style, &format!("#{} ", stream.attempt));
+        }
+        row.push(*style, doing);
     }
 }
 

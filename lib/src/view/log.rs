@@ -4,11 +4,13 @@
 
 use super::clean::clean;
 use super::words;
-use crate::agent::TaskState;
-use crate::line::{Outcome, Ts};
+use crate::agent::{Kind, TaskState};
+use crate::line::{Exit, Outcome, Ts, Usage};
 use crate::state::{Activity, Phase, Progress, Stream};
+use crate::units::brief;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 /// What a log last said of each stream.
 #[derive(Debug, Default)]
@@ -24,6 +26,11 @@ struct Seen {
     phase: Phase,
     limit: Option<String>,
     retry: Option<u64>,
+    turns: u64,
+    /// Whether it waits for a prompt.
+    prompt: bool,
+    /// Which agent it turned out to be.
+    agent: Option<Kind>,
     /// What only programs want to be told.
     fine: Option<(Activity, Option<Progress>, usize)>,
 }
@@ -52,6 +59,9 @@ impl Seen {
             phase: stream.phase,
             limit: stream.limit.as_ref().map(|limit| limit.status.clone()),
             retry: retry(stream),
+            turns: stream.turns,
+            prompt: prompt(stream),
+            agent: agent(stream),
             fine: fine.then(|| (stream.activity.clone(), stream.progress, stream.background.len())),
         }
     }
@@ -63,6 +73,7 @@ impl Seen {
             && self.started == stream.started
             && self.limit.as_deref() == stream.limit.as_ref().map(|limit| limit.status.as_str())
             && self.retry == retry(stream)
+            && (self.turns, self.prompt, self.agent) == (stream.turns, prompt(stream), agent(stream))
             && (!fine
                 || self.fine.as_ref().is_some_and(|(activity, progress, background)| {
                     (activity, *progress, *background) == (&stream.activity, stream.progress, stream.background.len())
@@ -77,39 +88,67 @@ fn retry(stream: &Stream) -> Option<u64> {
     }
 }
 
+fn prompt(stream: &Stream) -> bool {
+    stream.activity == Activity::Prompt
+}
+
+fn agent(stream: &Stream) -> Option<Kind> {
+    stream.agent().filter(|kind| kind.is_agent())
+}
+
 /// The line for a change: `12:34:05 main: running, claude`.
 pub fn change(stream: &Stream, at: Ts, zone: &TimeZone) -> String {
     let mut text = format!("{} {}: ", time_of_day(at, zone), stream.name);
     match stream.phase {
+        Phase::Running if prompt(stream) => {
+            let (_, turn) = words::turn(stream);
+            let turn = turn.replacen(": ", " ended: ", 1);
+            let mut facts = Vec::new();
+            if let Some(exit) = stream.turn.as_ref().map(|turn| &turn.exit) {
+                let duration = Duration::try_from_secs_f64(exit.duration).unwrap_or_default();
+                facts.push(brief(duration));
+                facts.extend(spent(exit.usage.unwrap_or_default(), exit.cost_usd));
+            }
+            text.push_str(&format!("{turn} ({})", facts.join(", ")));
+        }
         Phase::Running => {
             if retry(stream).is_some() || stream.limit.as_ref().is_some_and(|limit| limit.status != "allowed") {
-                text.push_str(&words::doing(stream, at).1);
+                text.push_str(&words::doing(stream, at, zone).1);
             } else {
-                text.push_str("running, ");
-                text.push_str(stream.kind.as_str());
+                text.push_str("running");
+                if let Some(agent) = stream.agent() {
+                    text.push_str(", ");
+                    text.push_str(agent.as_str());
+                }
+                if stream.turns > 0 {
+                    text.push_str(&format!(", turn {}", stream.turns.saturating_add(1)));
+                }
             }
             if stream.attempt > 1 {
                 text.push_str(&format!(", attempt {}", stream.attempt));
             }
         }
         Phase::Ended(_) => {
-            text.push_str(&words::doing(stream, at).1);
+            text.push_str(&words::doing(stream, at, zone).1);
             let mut facts = vec![words::time(stream, at), words::counted(stream.lines, "line")];
-            let tokens = words::tokens(stream.usage());
-            if tokens > 0 {
-                facts.push(format!("{} tok", words::count(tokens)));
-            }
-            if let Some(cost) = stream.cost().filter(|cost| *cost > 0.0) {
-                facts.push(words::dollars(cost));
-            }
+            facts.extend(spent(stream.usage(), stream.cost()));
             if stream.lost > 0 {
                 facts.push(format!("{} lost", words::counted(stream.lost, "line")));
             }
             text.push_str(&format!(" ({})", facts.join(", ")));
         }
-        _ => text.push_str(&words::doing(stream, at).1),
+        _ => text.push_str(&words::doing(stream, at, zone).1),
     }
     clean(&text).into_owned()
+}
+
+/// What was used: tokens and money.
+fn spent(usage: Usage, cost: Option<f64>) -> impl Iterator<Item = String> {
+    let tokens = words::tokens(usage);
+    let tokens = (tokens > 0).then(|| format!("{} tok", words::count(tokens)));
+    tokens
+        .into_iter()
+        .chain(cost.filter(|cost| *cost > 0.0).map(words::dollars))
 }
 
 /// The line that says that all is well while nothing changes; `None` when nothing runs.
@@ -124,7 +163,7 @@ pub fn alive<'a>(streams: impl Iterator<Item = (usize, &'a Stream)>, now: Ts, zo
                 words::time(stream, now),
                 words::counted(stream.lines, "line"),
                 share.unwrap_or_default(),
-                words::doing(stream, now).1
+                words::doing(stream, now, zone).1
             )
         })
         .collect();
@@ -136,11 +175,7 @@ pub fn alive<'a>(streams: impl Iterator<Item = (usize, &'a Stream)>, now: Ts, zo
 }
 
 fn time_of_day(at: Ts, zone: &TimeZone) -> String {
-    let micros = i64::try_from(at.0).unwrap_or(i64::MAX);
-    match jiff::Timestamp::from_microsecond(micros) {
-        Ok(time) => time.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string(),
-        Err(_) => "--:--:--".to_owned(),
-    }
+    words::in_zone(at, "%H:%M:%S", zone).unwrap_or_else(|| "--:--:--".to_owned())
 }
 
 /// What is known of a stream, as one JSON object.
@@ -159,7 +194,7 @@ pub fn object(stream: &Stream, at: Ts) -> Value {
     put("stream", json!(stream.name));
     put("state", json!(state));
     put("outcome", json!(stream.outcome().map(Outcome::as_str)));
-    put("agent", json!(stream.kind.as_str()));
+    put("agent", json!(stream.agent().map(Kind::as_str)));
     put("model", json!(stream.model));
     put("role", json!(stream.role()));
     put("session_id", json!(stream.session));
@@ -181,8 +216,20 @@ pub fn object(stream: &Stream, at: Ts) -> Value {
             json!(at.since(stream.heard.max(stream.started)).as_secs_f64()),
         );
     }
-    if let Phase::Retrying { until } | Phase::Parked { until } = stream.phase {
-        put("until", json!(until.seconds()));
+    match stream.phase {
+        Phase::Retrying { attempt, of, until } => {
+            put("retry", json!({"attempt": attempt, "of": of, "because": stream.again}));
+            put("until", json!(until.seconds()));
+        }
+        Phase::Parked { until } => put("until", json!(until.map(Ts::seconds))),
+        _ => {}
+    }
+    if let Some(turn) = &stream.turn {
+        let Exit { outcome, because, .. } = &turn.exit;
+        put(
+            "turn",
+            json!({"number": stream.turns, "outcome": outcome.as_str(), "because": because}),
+        );
     }
     put("stop", json!(stream.stop));
     put("progress", stream.progress.map_or(Value::Null, progress));
@@ -219,6 +266,7 @@ fn doing(stream: &Stream) -> Value {
             because,
         } => json!({"what": "retry", "attempt": attempt, "of": max, "until": until.seconds(), "because": because}),
         Activity::Idle => json!({"what": "idle"}),
+        Activity::Prompt => json!({"what": "prompt"}),
     }
 }
 

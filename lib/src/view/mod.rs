@@ -7,7 +7,7 @@ mod row;
 mod screen;
 mod text;
 mod words;
-pub use clean::{clean, clean_lines, clip, line, width};
+pub use clean::{clean, clean_json, clean_lines, clip, line, width};
 pub use jiff::tz::TimeZone;
 pub use live::{Look, picture};
 pub use log::{Changes, alive, change, object};

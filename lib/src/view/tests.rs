@@ -64,6 +64,7 @@ fn look() -> Look {
         color: false,
         messages: 2,
         only: Vec::new(),
+        zone: TimeZone::UTC,
     }
 }
 
@@ -177,7 +178,7 @@ fn changes_as_lines() {
             "23:06:40 a: running, claude",
             "23:06:42 a: retry 1/10 in 4s: 529 overloaded",
             "23:06:46 a: running, claude",
-            "23:06:47 a: attempt 2 in 2s",
+            "23:06:47 a: retry 2 of 3 in 2s: unavailable",
             "23:06:49 a: running, claude, attempt 2",
             "23:06:50 a: stopping: timeout",
             "23:06:50 a: timeout: after 10s (10s, 3 lines, $0.500, 1 line lost)",
@@ -188,6 +189,122 @@ fn changes_as_lines() {
         alive(look().streams(&run()), at(3.0), &zone).as_deref(),
         Some("23:06:43 still running: build (3s, 3 lines, 3/12, writing), main (3s, 1 line, Bash: cargo test)")
     );
+}
+
+/// What the log says of these lines of one stream.
+fn told(lines: &[(f64, &str)]) -> (State, Vec<String>) {
+    let (mut state, mut changes, mut said) = (State::default(), Changes::default(), Vec::new());
+    for (seq, (seconds, rest)) in (1..).zip(lines) {
+        let place = put(&mut state, "a", seq, *seconds, rest).unwrap();
+        let stream = &state.streams()[place];
+        if changes.look(place, stream, false) {
+            said.push(change(stream, stream.last_seen, &TimeZone::UTC));
+        }
+    }
+    (state, said)
+}
+
+#[test]
+fn turns_of_a_kept_worker() {
+    let init = r#""type":"system","subtype":"init","session_id":"s""#;
+    let lines = [
+        (
+            0.0,
+            r#""type":"cl","subtype":"start","v":1,"attempt":1,"agent":"claude","pid":1"#,
+        ),
+        (1.0, init),
+        (
+            2.0,
+            r#""type":"cl","subtype":"turn","outcome":"success","duration":2.0,"cost_usd":0.25,"usage":{"output":7}"#,
+        ),
+        (60.0, init),
+        (
+            62.0,
+            r#""type":"cl","subtype":"turn","outcome":"error","because":"529","duration":2.0"#,
+        ),
+    ];
+    let (state, said) = told(&lines);
+    assert_eq!(
+        said,
+        [
+            "23:06:40 a: running, claude",
+            "23:06:42 a: turn 1 ended: success (2.0s, 7 tok, $0.250)",
+            "23:07:40 a: running, claude, turn 2",
+            "23:07:42 a: turn 2 ended: error: 529 (2.0s)",
+        ]
+    );
+    // Nobody is silent who waits for us.
+    assert_eq!(
+        frame(&state, 300.0, 100, 9),
+        "◦ a  claude  5m00s  2 lines  turn 2: error: 529, waiting for the next prompt\n\
+         1 stream: 1 idle · 5m00s · 2 lines\n"
+    );
+    let object = object(&state.streams()[0], at(300.0));
+    assert_eq!(
+        (&object["state"], &object["doing"]["what"]),
+        (&"idle".into(), &"prompt".into())
+    );
+    assert_eq!(object["turn"]["number"], 2);
+}
+
+#[test]
+fn waiting_for_a_limit_and_for_another_attempt() {
+    // 1763680000 is 23:06:40.
+    let lines = [
+        (
+            0.0,
+            r#""type":"cl","subtype":"limit","status":"held","resets_at":1763680100.0"#,
+        ),
+        (
+            100.0,
+            r#""type":"cl","subtype":"start","v":1,"attempt":1,"agent":"claude","pid":1"#,
+        ),
+        (
+            101.0,
+            r#""type":"cl","subtype":"retry","attempt":2,"of":3,"delay":4.0,"because":"unavailable","next":"codex""#,
+        ),
+        (
+            105.0,
+            r#""type":"cl","subtype":"start","v":1,"attempt":2,"agent":"codex","pid":1"#,
+        ),
+        (
+            106.0,
+            r#""type":"cl","subtype":"limit","status":"held","resets_at":1763780000.0"#,
+        ),
+        (107.0, r#""type":"cl","subtype":"limit","status":"held""#),
+    ];
+    let (state, said) = told(&lines);
+    assert_eq!(
+        said,
+        [
+            "23:06:40 a: waits for the limit until 23:08",
+            "23:08:20 a: running, claude",
+            "23:08:21 a: retry 2 of 3 in 4s: unavailable, by codex",
+            "23:08:25 a: running, codex, attempt 2",
+            "23:08:26 a: waits for the limit until Nov 22 02:53",
+            "23:08:27 a: waits for the limit",
+        ]
+    );
+    assert_eq!(object(&state.streams()[0], at(107.0))["state"], "parked");
+}
+
+#[test]
+fn an_agent_that_is_not_known_is_not_named() {
+    let lines = [
+        (
+            0.0,
+            r#""type":"cl","subtype":"start","v":1,"attempt":1,"agent":"auto","pid":1"#,
+        ),
+        (1.0, r#""type":"cl","subtype":"text","text":"Warning""#),
+        (2.0, r#""type":"thread.started","thread_id":"x""#),
+    ];
+    let (state, said) = told(&lines);
+    assert_eq!(said, ["23:06:40 a: running", "23:06:42 a: running, codex"]);
+    assert_eq!(object(&state.streams()[0], at(3.0))["agent"], "codex");
+    let (state, _) = told(&lines[..2]);
+    assert!(object(&state.streams()[0], at(3.0)).get("agent").is_none());
+    assert_eq!(frame(&state, 3.0, 40, 1), "1 stream: 1 running · 3s · 1 line\n");
+    assert!(!frame(&state, 3.0, 40, 5).contains("plain"));
 }
 
 #[test]

@@ -45,6 +45,8 @@ struct Voice {
     shown: String,
     /// Whether this turn's answer has been shown.
     answered: bool,
+    /// Turns that a kept worker has finished.
+    turns: u64,
     /// Tool calls under way, by id.
     calls: HashMap<String, String>,
 }
@@ -95,6 +97,7 @@ impl Text {
             reader: Reader::new(Kind::Plain),
             shown: String::new(),
             answered: false,
+            turns: 0,
             calls: HashMap::new(),
         });
         at
@@ -212,6 +215,9 @@ impl Text {
                 let kind = Kind::named(&start.agent);
                 let voice = &mut self.voices[at];
                 // What is called plain may show itself to be an agent by its first line.
+                if start.attempt <= 1 {
+                    voice.turns = 0;
+                }
                 voice.kind = kind.filter(|kind| kind.is_agent());
                 voice.reader = Reader::new(kind.unwrap_or(Kind::Plain));
                 voice.shown.clear();
@@ -246,7 +252,15 @@ impl Text {
             }
             Event::Stop { because, .. } => self.note(at, YELLOW, "~ ", &format!("stopping it: {because}"), out),
             Event::Exit(exit) => self.exit(at, "", exit, out),
-            Event::Turn(exit) => self.exit(at, "turn: ", exit, out),
+            Event::Turn(exit) => {
+                let voice = &mut self.voices[at];
+                voice.turns += 1;
+                // The next answer is another block, though it begin with the same words.
+                voice.shown.clear();
+                voice.answered = false;
+                let turn = format!("turn {}: ", voice.turns);
+                self.exit(at, &turn, exit, out);
+            }
             Event::Gap { lost, .. } => self.note(at, RED, "! ", &format!("{lost} lines are missing here"), out),
             Event::Torn { bytes } => self.note(at, RED, "! ", &format!("half a line: {}", bytes.lossy()), out),
             Event::Lost { source } => {
@@ -288,7 +302,11 @@ impl Text {
         let until = resets_at
             .and_then(clock)
             .map_or_else(String::new, |time| format!(" until {time}"));
-        self.note(at, YELLOW, "~ ", &format!("usage limit{kind}: {status}{until}"), out);
+        let text = match status {
+            "held" => format!("waits for the usage limit{kind}{until}"),
+            _ => format!("usage limit{kind}: {status}{until}"),
+        };
+        self.note(at, YELLOW, "~ ", &text, out);
     }
 
     /// Something in one line, cut when it is long.
@@ -415,6 +433,22 @@ mod tests {
     fn block(text: &str) -> String {
         let message = serde_json::json!({"id": "m", "content": [{"type": "text", "text": text}]});
         format!(r#""type":"assistant","message":{message},"session_id":"s""#)
+    }
+
+    #[test]
+    fn each_turn_of_a_kept_worker_once() {
+        let init = r#""type":"system","subtype":"init","session_id":"s""#;
+        let says =
+            r#""type":"assistant","session_id":"s","message":{"id":"m","content":[{"type":"text","text":"One."}]}"#;
+        let result = r#""type":"result","subtype":"success","session_id":"s","is_error":false,"result":"One.""#;
+        let turn = r#""type":"cl","subtype":"turn","outcome":"success","duration":2.0,"text":"One.""#;
+        let exit = r#""type":"cl","subtype":"exit","outcome":"success","duration":9.0,"text":"One.""#;
+        let lines = [CLAUDE, init, says, result, turn, init, result, turn, exit];
+        assert_eq!(
+            show(&lines.map(|rest| ("main", rest))),
+            "main │ One.\nmain │ ✓ turn 1: success, 2.0s\nmain │ One.\nmain │ ✓ turn 2: success, 2.0s\n\
+             main │ ✓ success, 9.0s\n"
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What a stream's state is in words and marks: the same in the live picture and in the log.
 
 use super::row::Style;
-use crate::line::{Outcome, Ts, Usage};
+use crate::line::{Exit, Outcome, Ts, Usage};
 use crate::state::{Activity, Phase, Progress, Stream};
 use crate::units::brief;
+use jiff::tz::TimeZone;
 use std::time::Duration;
 
 /// Silence worth a word.
@@ -15,6 +16,7 @@ pub(super) fn mark(stream: &Stream) -> (Style, &'static str) {
         Phase::Waiting => (Style::Dim, "·"),
         Phase::Running => match stream.activity {
             Activity::Retry { .. } => (Style::Warn, "↻"),
+            Activity::Prompt => (Style::Dim, "◦"),
             _ => (Style::Busy, "●"),
         },
         Phase::Retrying { .. } => (Style::Warn, "↻"),
@@ -31,6 +33,7 @@ pub(super) fn mark(stream: &Stream) -> (Style, &'static str) {
 pub(super) fn state(stream: &Stream) -> &'static str {
     match stream.phase {
         Phase::Waiting => "waiting",
+        Phase::Running if stream.activity == Activity::Prompt => "idle",
         Phase::Running => "running",
         Phase::Retrying { .. } => "retrying",
         Phase::Parked { .. } => "parked",
@@ -40,19 +43,19 @@ pub(super) fn state(stream: &Stream) -> &'static str {
 }
 
 /// What the stream does now, or how it ended.
-pub(super) fn doing(stream: &Stream, now: Ts) -> (Style, String) {
+pub(super) fn doing(stream: &Stream, now: Ts, zone: &TimeZone) -> (Style, String) {
     match stream.phase {
         Phase::Waiting => (Style::Dim, "waiting".to_owned()),
         Phase::Running => activity(stream, now),
-        Phase::Retrying { until } => (
-            Style::Warn,
-            format!(
-                "attempt {} {}",
-                stream.attempt.saturating_add(1),
-                until_then(until, now)
-            ),
-        ),
-        Phase::Parked { until } => (Style::Warn, format!("usage limit, goes on {}", until_then(until, now))),
+        Phase::Retrying { attempt, of, until } => {
+            let of = if of > 0 { format!(" of {of}") } else { String::new() };
+            let text = format!("retry {attempt}{of} {}", until_then(until, now));
+            (Style::Warn, join(&text, stream.again.as_deref().unwrap_or_default()))
+        }
+        Phase::Parked { until } => {
+            let until = until.map(|until| format!(" until {}", time_of_day(until, now, zone)));
+            (Style::Warn, format!("waits for the limit{}", until.unwrap_or_default()))
+        }
         Phase::Stopping => {
             let because = stream.stop.as_deref().unwrap_or_default();
             (Style::Warn, join("stopping", because))
@@ -84,6 +87,10 @@ fn activity(stream: &Stream, now: Ts) -> (Style, String) {
                 join(&format!("{count} in the background"), &stream.background.join(", ")),
             ),
         },
+        Activity::Prompt => {
+            let (style, turn) = turn(stream);
+            return (style, format!("{turn}, waiting for the next prompt"));
+        }
     };
     if let Some(limit) = stream.limit.as_ref().filter(|limit| limit.status != "allowed") {
         text.push_str(", usage limit: ");
@@ -96,8 +103,19 @@ fn activity(stream: &Stream, now: Ts) -> (Style, String) {
     (style, text)
 }
 
+/// How a kept worker's last turn ended.
+pub(super) fn turn(stream: &Stream) -> (Style, String) {
+    let exit = stream.turn.as_ref().map(|turn| &turn.exit);
+    let (style, text) = told(exit.map_or(Outcome::Unknown, |exit| exit.outcome), exit);
+    let style = if style == Style::Good { Style::Dim } else { style };
+    (style, format!("turn {}: {text}", stream.turns))
+}
+
 fn ended(stream: &Stream, outcome: Outcome) -> (Style, String) {
-    let exit = stream.end.as_ref().map(|end| &end.exit);
+    told(outcome, stream.end.as_ref().map(|end| &end.exit))
+}
+
+fn told(outcome: Outcome, exit: Option<&Exit>) -> (Style, String) {
     let because = exit.map(|exit| exit.because.as_str()).unwrap_or_default();
     let (style, mut text) = match outcome {
         Outcome::Success => (Style::Good, outcome.as_str().to_owned()),
@@ -124,6 +142,19 @@ fn until_then(until: Ts, now: Ts) -> String {
         Duration::ZERO => "now".to_owned(),
         wait => format!("in {}", clock(wait)),
     }
+}
+
+/// When that is, on a clock; with the day where that is another than today may be.
+fn time_of_day(at: Ts, now: Ts, zone: &TimeZone) -> String {
+    const FAR: Duration = Duration::from_secs(20 * 3600);
+    let format = if at.since(now) > FAR { "%b %-d %H:%M" } else { "%H:%M" };
+    in_zone(at, format, zone).unwrap_or_else(|| "--:--".to_owned())
+}
+
+/// A time in a form that `strftime` knows; `None` for one that no calendar holds.
+pub(super) fn in_zone(at: Ts, format: &str, zone: &TimeZone) -> Option<String> {
+    let time = jiff::Timestamp::from_microsecond(i64::try_from(at.0).ok()?).ok()?;
+    Some(time.to_zoned(zone.clone()).strftime(format).to_string())
 }
 
 /// A time that runs: in whole seconds, so that it changes once a second.

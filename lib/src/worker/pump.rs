@@ -54,6 +54,7 @@ pub(super) struct Pump<'a> {
 /// One turn of a kept worker so far.
 #[derive(Default)]
 struct Turn {
+    attempt: u32,
     lines: u64,
     bytes: u64,
     /// How many were answered before it.
@@ -88,14 +89,14 @@ impl Lines {
 }
 
 impl<'a> Pump<'a> {
-    /// A pump from taps to the stream. One that is `kept` tells each turn's end.
+    /// A pump from taps to the stream. That of a worker that is `kept` tells each turn's end, and the attempt's number.
     pub(super) fn new(
         taps: Taps,
         voice: &'a mut Voice,
         reading: Reading,
         stderr_to: StderrTo,
         max_line: usize,
-        kept: bool,
+        kept: Option<u32>,
         gauge: &'a Gauge,
     ) -> Self {
         let lines = |tap| Lines {
@@ -114,7 +115,10 @@ impl<'a> Pump<'a> {
             tail: VecDeque::new(),
             whole: true,
             before: gauge.lines(),
-            turn: kept.then(Turn::default),
+            turn: kept.map(|attempt| Turn {
+                attempt,
+                ..Turn::default()
+            }),
         }
     }
 
@@ -310,6 +314,7 @@ impl Turn {
             outcome: judged.outcome,
             because: judged.because,
             duration: seconds(gauge.since_asked()),
+            attempts: self.attempt,
             lines: std::mem::take(&mut self.lines),
             bytes: std::mem::take(&mut self.bytes),
             whole: true,

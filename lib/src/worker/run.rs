@@ -10,7 +10,7 @@ use super::order::{Attempt, Attempts, Order, Which};
 use super::signals::{Heard, Signals};
 use super::supervise;
 use super::voice::Voice;
-use super::watch::Watch;
+use super::watch::{Called, Watch};
 use crate::hold::{Account, Hold, Holds};
 use crate::line::{Event, Outcome, Stamper};
 use crate::outcome::signal_name;
@@ -73,17 +73,6 @@ enum Until {
     Released(f64),
 }
 
-/// Why a rest has ended before its time.
-#[derive(Debug, Clone, Copy)]
-enum Called {
-    /// We were told to end.
-    Signal(i32),
-    /// Our reader went away.
-    ReaderGone,
-    /// The deadline passed.
-    Deadline,
-}
-
 impl Run<'_> {
     fn until_it_ends(mut self, attempts: &mut dyn Attempts) -> io::Result<Ended> {
         loop {
@@ -111,7 +100,7 @@ impl Run<'_> {
             }
             let rested = match self.course.next {
                 Next::End | Next::TooLate => break,
-                Next::Fallback => true,
+                Next::Fallback => self.rest(Until::After(Duration::ZERO), None, account.as_ref()),
                 Next::After(delay) => self.rest(Until::After(delay), None, account.as_ref()),
                 Next::At(at, jitter) => self.rest(Until::Released(at + jitter.as_secs_f64()), None, account.as_ref()),
             };
@@ -300,6 +289,10 @@ impl Rest<'_> {
         let news = self.news();
         let mut beaten = gauge.clock.now();
         loop {
+            // Also what came when the attempt before had ended already.
+            if watch.called.is_some() {
+                return watch.called;
+            }
             let now = gauge.clock.now();
             let due = match self.until {
                 Until::After(delay) => Some(self.begun + delay),
@@ -321,14 +314,10 @@ impl Rest<'_> {
             let wake = [due, beat, self.timeout].into_iter().flatten().min();
             let more = alarm.iter().map(AsFd::as_fd).chain(news.iter().map(AsFd::as_fd));
             let more = more.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-            if watch.wait(more, true, wake.map(|at| gauge.clock.instant(at))) {
-                return Some(Called::ReaderGone);
-            }
+            watch.wait(more, true, wake.map(|at| gauge.clock.instant(at)));
             while let Some(heard) = watch.heard(false) {
-                match heard {
-                    Heard::End(signal) => return Some(Called::Signal(signal)),
-                    Heard::Pause => watch.pause(),
-                    Heard::Resume => {}
+                if let Heard::Pause = heard {
+                    watch.pause();
                 }
             }
             if gauge.notes().iter().any(|note| matches!(note, Note::SinkFailed)) {

@@ -64,7 +64,7 @@ pub(super) fn attempt(
         reading,
         order.stderr,
         order.max_line,
-        feed.is_some(),
+        feed.is_some().then_some(course.attempts),
         gauge,
     );
     let limits = Limits {

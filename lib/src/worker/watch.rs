@@ -15,12 +15,25 @@ const HURRY: Duration = Duration::from_secs(1);
 /// and a wrapper passes on what the terminal has told us already.
 const SAME_WISH: Duration = Duration::from_millis(100);
 
+/// Why a run is to end, whichever attempt it is at.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Called {
+    /// We were told to end.
+    Signal(i32),
+    /// Our reader went away.
+    ReaderGone,
+    /// The deadline passed.
+    Deadline,
+}
+
 /// The watch over a run.
 pub(super) struct Watch<'a> {
     pub(super) gauge: &'a Gauge,
     pub(super) signals: Signals,
     /// Our stdout, which tells when its reader goes away; `None` when it did.
     reader: Option<OwnedFd>,
+    /// Why the run is to end, once it is.
+    pub(super) called: Option<Called>,
     /// When we were told to end.
     asked: Option<Instant>,
     /// The signal that told us to end while we were at it, and when we do, whatever else may be.
@@ -33,6 +46,7 @@ impl<'a> Watch<'a> {
             gauge,
             signals,
             reader: Some(reader),
+            called: None,
             asked: None,
             hurry: None,
         }
@@ -64,6 +78,7 @@ impl<'a> Watch<'a> {
         };
         if gone {
             self.reader = None;
+            self.called.get_or_insert(Called::ReaderGone);
         }
         if let Some((signal, at)) = self.hurry
             && at <= Instant::now()
@@ -82,6 +97,7 @@ impl<'a> Watch<'a> {
                 if before.is_some_and(|at| at.elapsed() < SAME_WISH) {
                     continue;
                 }
+                self.called.get_or_insert(Called::Signal(signal));
                 if before.is_some() || ending {
                     self.hurry.get_or_insert((signal, Instant::now() + HURRY));
                 }

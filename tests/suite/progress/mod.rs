@@ -204,6 +204,12 @@ fn a_line_for_each_change() {
 }
 
 #[test]
+fn one_frame_that_nobody_can_get() {
+    let done = bash("cl-progress --once </dev/null >&-").exits(1);
+    assert_eq!(done.err, "cl-progress: stdout: Bad file descriptor\n");
+}
+
+#[test]
 fn one_frame() {
     let stream = [
         start("main"),

@@ -3,13 +3,13 @@
 use super::*;
 
 /// A folder with a `claude` in it that does as its prompt says, for the front of PATH.
-fn claudes() -> tempfile::TempDir {
+pub fn claudes() -> tempfile::TempDir {
     let folder = scratch();
     std::os::unix::fs::symlink(fixture(), folder.path().join("claude")).expect("links");
     folder
 }
 
-fn with(folder: &tempfile::TempDir, args: &[&str]) -> Command {
+pub fn with(folder: &tempfile::TempDir, args: &[&str]) -> Command {
     let mut command = command(tool("cl-spawn"));
     let path = std::env::var("PATH").unwrap_or_default();
     command.env(
