@@ -73,7 +73,12 @@ impl Framer {
             if self.buffer.len() - self.end < BLOCK / 2 {
                 // Doubling keeps the copies of a growing line linear; the cap bounds it.
                 let grown = (self.buffer.len() * 2).clamp(BLOCK, self.end + self.cap + BLOCK);
-                self.buffer.resize(grown, 0);
+                if self.buffer.is_empty() {
+                    // Zeroes from the system: pages that nothing is read into are never touched.
+                    self.buffer = vec![0; grown];
+                } else {
+                    self.buffer.resize(grown, 0);
+                }
             }
         }
         &mut self.buffer[self.end..]

@@ -13,6 +13,7 @@ mod progress;
 mod readme;
 mod replay;
 mod roles;
+mod scale;
 mod spawn;
 mod tee;
 mod wait;

@@ -3,6 +3,8 @@
 //! A worker's line is spliced only when it is valid, and this is asked of every line, so it allocates nothing,
 //! keeps no tree and has no depth limit beyond a bit for each level.
 
+use super::compact;
+
 /// What the top level of a valid object holds that decides how it travels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Top {
@@ -16,6 +18,14 @@ pub struct Top {
 
 /// Checks that `line` is one JSON object and nothing else; `None` when it is not.
 pub fn object(line: &[u8]) -> Option<Top> {
+    if compact::is_plain(line) {
+        return Some(Top::default());
+    }
+    slowly(line)
+}
+
+/// The same, one byte after the other.
+pub(super) fn slowly(line: &[u8]) -> Option<Top> {
     std::str::from_utf8(line).ok()?;
     let mut scan = Scan { bytes: line, at: 0 };
     scan.space();
@@ -34,6 +44,20 @@ pub(super) fn skip_object(line: &[u8], from: usize) -> Option<usize> {
         return None;
     }
     scan.value()?;
+    Some(scan.at)
+}
+
+/// The offset just behind the number that begins at `from`.
+pub(super) fn after_number(line: &[u8], from: usize) -> Option<usize> {
+    let mut scan = Scan { bytes: line, at: from };
+    scan.number()?;
+    Some(scan.at)
+}
+
+/// The offset just behind the fraction and exponent, of which there may be none, that begin at `from`.
+pub(super) fn after_fraction(line: &[u8], from: usize) -> Option<usize> {
+    let mut scan = Scan { bytes: line, at: from };
+    scan.fraction()?;
     Some(scan.at)
 }
 
@@ -227,6 +251,10 @@ impl<'a> Scan<'a> {
         } else {
             self.digits()?;
         }
+        self.fraction()
+    }
+
+    fn fraction(&mut self) -> Option<()> {
         if self.peek() == Some(b'.') {
             self.at += 1;
             self.digits()?;
@@ -368,6 +396,7 @@ mod tests {
             "{\"a\":\"\\",
         ] {
             assert_eq!(object(line.as_bytes()), None, "{line}");
+            assert_eq!(slowly(line.as_bytes()), None, "{line}");
         }
         assert_eq!(object(b"{\"a\":\"\xff\"}"), None);
     }
@@ -410,6 +439,7 @@ mod tests {
         #[test]
         fn agrees_with_serde_json(line in json_text()) {
             prop_assert_eq!(object(&line).is_some(), known_good(&line));
+            prop_assert_eq!(slowly(&line).is_some(), known_good(&line));
         }
 
         #[test]
@@ -419,6 +449,7 @@ mod tests {
             let at = cut % line.len();
             line[at] = byte;
             prop_assert_eq!(object(&line).is_some(), known_good(&line));
+            prop_assert_eq!(slowly(&line).is_some(), known_good(&line));
         }
     }
 }

@@ -100,6 +100,8 @@ impl Closing {
             warnings: self.warnings,
             ..told.account.exit()
         };
+        // What an agent says of a limit that it has not met is no news at its end.
+        exit.resets_at = exit.resets_at.filter(|_| exit.outcome == Outcome::Limit);
         match self.end {
             End::Exited(code) => exit.code = Some(code),
             End::Signalled(signal) => exit.signal = Some(signal_name(signal)),
