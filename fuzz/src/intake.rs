@@ -49,7 +49,11 @@ pub fn intake(data: &[u8]) {
     assert!(took.is_ok());
     assert_eq!(all.running(), 0, "every stream has ended");
     for (made, eol) in super::lines(&out.0) {
-        assert!(eol && line::header(made).is_some(), "{:?}", String::from_utf8_lossy(made));
+        assert!(
+            eol && line::header(made).is_some(),
+            "{:?}",
+            String::from_utf8_lossy(made)
+        );
         assert!(line::looks_whole(made));
         // What is passed on as it stands was valid when it was stamped; ours is.
         if !super::lines(data).any(|(line, _)| line.ends_with(made)) {

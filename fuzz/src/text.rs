@@ -61,6 +61,10 @@ fn picture(state: &State, size: Size) {
 
 /// Nothing that a terminal acts on, nor that changes how other text is shown.
 fn harmless(shown: &str, lines: bool) {
-    let acts = |c: char| c.is_control() && !(lines && c == '\n') || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c);
+    let acts = |c: char| {
+        c.is_control() && !(lines && c == '\n')
+            || ('\u{202a}'..='\u{202e}').contains(&c)
+            || ('\u{2066}'..='\u{2069}').contains(&c)
+    };
     assert!(!shown.contains(acts), "{shown:?}");
 }

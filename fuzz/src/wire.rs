@@ -53,7 +53,11 @@ fn same_to_both(stamped: &[u8]) {
     let Ok(value) = serde_json::from_slice::<Value>(stamped) else {
         return;
     };
-    assert_eq!(value["cl"]["stream"].as_str(), Some(head.stream), "the same stream to all");
+    assert_eq!(
+        value["cl"]["stream"].as_str(),
+        Some(head.stream),
+        "the same stream to all"
+    );
     assert_eq!(value["cl"]["seq"].as_u64(), Some(head.seq), "the same number to all");
     if head.stream == "s" && !line::own_event(stamped, &head) {
         assert_ne!(value["type"], "cl", "no worker speaks for the toolkit");
@@ -64,9 +68,12 @@ fn same_to_both(stamped: &[u8]) {
 fn read(raw: &[u8]) {
     let valid = line::object(raw).is_some();
     if shallow(raw) {
-        let known = std::str::from_utf8(raw).ok().map(|text| text.trim_start_matches([' ', '\t', '\n', '\r'])).is_some_and(|text| {
-            text.starts_with('{') && serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
-        });
+        let known = std::str::from_utf8(raw)
+            .ok()
+            .map(|text| text.trim_start_matches([' ', '\t', '\n', '\r']))
+            .is_some_and(|text| {
+                text.starts_with('{') && serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
+            });
         assert_eq!(valid, known, "{:?}", String::from_utf8_lossy(raw));
     }
     if let Some(at) = line::find_header(raw) {

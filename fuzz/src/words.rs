@@ -34,14 +34,16 @@ pub fn words(data: &[u8]) {
 
 fn template(text: &str) {
     let found = slots(text);
-    let filled = fill(text, |slot| Ok(match slot {
-        Slot::Prompt => "{{prompt}}".to_owned(),
-        Slot::Text(stream) => {
-            assert!(Name::new(stream).is_ok());
-            stream.to_owned()
-        }
-        Slot::File(path) => path.to_owned(),
-    }));
+    let filled = fill(text, |slot| {
+        Ok(match slot {
+            Slot::Prompt => "{{prompt}}".to_owned(),
+            Slot::Text(stream) => {
+                assert!(Name::new(stream).is_ok());
+                stream.to_owned()
+            }
+            Slot::File(path) => path.to_owned(),
+        })
+    });
     assert_eq!(found.is_ok(), filled.is_ok());
     match (found, filled) {
         (Ok(slots), Ok(filled)) if slots.is_empty() => assert_eq!(filled, text),

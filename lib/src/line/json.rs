@@ -10,6 +10,8 @@ use super::compact;
 pub struct Top {
     /// It has a member named `cl`, however that name is escaped.
     pub cl: bool,
+    /// It has more than one of them: readers would not agree on which one counts.
+    pub twice: bool,
     /// It has a member `type` whose value is the string `cl`: it would pass for one of our own events.
     pub own: bool,
     /// It has no member at all.
@@ -137,6 +139,7 @@ impl<'a> Scan<'a> {
             self.eat(b':')?;
             self.space();
             if is(name, b"cl") {
+                top.twice |= top.cl;
                 top.cl = true;
             }
             if self.peek()? == b'"' {
@@ -370,6 +373,8 @@ mod tests {
         assert_eq!(top(r#"{"a":{"cl":1},"type":"x"}"#), Some(Top::default()));
         assert_eq!(top(r#"{"a":1,"cl":{}}"#).map(|t| t.cl), Some(true));
         assert_eq!(top(r#"{"\u0063\u006C":1}"#).map(|t| t.cl), Some(true));
+        assert_eq!(top(r#"{"cl":1,"a":2}"#).map(|t| t.twice), Some(false));
+        assert_eq!(top(r#"{"cl":1,"c\u006c":2}"#).map(|t| t.twice), Some(true));
         assert_eq!(top(r#"{"x":1,"type":"cl"}"#).map(|t| t.own), Some(true));
         assert_eq!(top(r#"{"type":"c\u006c"}"#).map(|t| t.own), Some(true));
         assert_eq!(top("{ }").map(|t| t.empty), Some(true));
