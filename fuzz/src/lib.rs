@@ -19,9 +19,11 @@ pub use text::text;
 pub use wire::wire;
 pub use words::words;
 
-/// All checks, by name.
-#[allow(dead_code)] // the targets know theirs
-pub const ALL: [(&str, fn(&[u8])); 12] = [
+/// A check, and its name.
+pub type Check = (&'static str, fn(&[u8]));
+
+/// All checks.
+pub const ALL: [Check; 12] = [
     ("wire", wire),
     ("frame", frame),
     ("intake", intake),

@@ -31,7 +31,7 @@ pub fn wire(data: &[u8]) {
     }
     assert_eq!(back, data, "the way back");
     back.clear();
-    let mut pieces = data.chunks(7).peekable();
+    let mut pieces = data.chunks(data.len() / 16 + 1).peekable();
     let mut stamper = Stamper::after(name, u64::MAX - 2);
     while let Some(piece) = pieces.next() {
         out.clear();
