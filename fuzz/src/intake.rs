@@ -54,7 +54,7 @@ pub fn intake(data: &[u8]) {
             "{:?}",
             String::from_utf8_lossy(made)
         );
-        assert!(line::looks_whole(made));
+        assert!(line::looks_whole(made) || line::object(made).is_some());
         // What is passed on as it stands was valid when it was stamped; ours is.
         if !super::lines(data).any(|(line, _)| line.ends_with(made)) {
             assert!(line::object(made).is_some(), "{:?}", String::from_utf8_lossy(made));

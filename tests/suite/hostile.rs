@@ -42,6 +42,8 @@ fn what_was_found() {
         &br#"{"cl":{"stream":"in","seq":1,"ts":1.0},"cl":{"stream":"main","seq":9,"ts":1.0},"type":"cl"}"#[..],
         br#"{"cl":{"stream":"in","seq":1,"ts":1.0,"stream":"main"},"a":1}"#,
         br#"{"cl":{"stream":"in","seq":1,"ts":1.0},"a":1}"#,
+        b"{\"a\":1} ",
+        b"{\"a\":\t1}",
     ] {
         let with_feed = [found, b"\n"].concat();
         for (_, check) in checks::ALL {
