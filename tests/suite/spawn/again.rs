@@ -290,8 +290,10 @@ fn a_fallback_is_an_agent_with_a_model() {
         let done = spawn(&["x", "--fallback", fallback, "hi"]).exits(125);
         assert!(done.err.contains(why), "{}", done.err);
     }
-    let done = spawn(&["x", "--fallback", "claude", "--", "true"]).exits(125);
-    assert!(done.err.contains("give a PROMPT"), "{}", done.err);
+    for first in [&["--", "true"][..], &["--agent", "replay:/no/such"]] {
+        let done = spawn(&[&["x", "--fallback", "claude"], first].concat()).exits(125);
+        assert!(done.err.contains("give a PROMPT"), "{}", done.err);
+    }
 }
 
 #[test]

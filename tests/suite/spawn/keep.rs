@@ -229,6 +229,14 @@ fn it_needs_an_agent_that_takes_messages() {
             "--keep: codex has no word for it",
         ),
         (
+            vec!["x", "--keep", "--agent", "replay:/no/such"],
+            "--keep: a recording hears no prompt",
+        ),
+        (
+            vec!["x", "--keep", "--fallback", "replay:/no/such"],
+            "--keep: a recording hears no prompt",
+        ),
+        (
             vec!["x", "--keep", "--stdin", "null"],
             "--keep: its prompts come on stdin",
         ),
