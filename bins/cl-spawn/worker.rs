@@ -226,6 +226,13 @@ fn no_agent_options(args: &Args, what: &str) -> Result<(), Failure> {
     }
 }
 
+fn no_recording_is_kept(args: &Args) -> Result<(), Failure> {
+    if args.keep {
+        return Err(ours("--keep: a recording hears no prompt; keep an agent"));
+    }
+    Ok(())
+}
+
 /// A tool of ours: the one beside this program, else the one on PATH.
 fn beside_us(tool: &str) -> OsString {
     let beside = std::env::current_exe()

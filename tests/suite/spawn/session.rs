@@ -142,6 +142,17 @@ fn an_attempt_with_work_in_it_goes_on_instead_of_beginning_anew() {
 }
 
 #[test]
+fn a_conversation_named_by_the_users_own_arguments_is_named_by_nobody_else() {
+    let prompt = "@@as tool=Bash n=2 signal=9 result=none on=1@@";
+    let own = format!("--arg=--session-id={ID}");
+    let done = Home::new()
+        .run(&["x", "-r", "1", "--backoff", "0.01", &own, prompt])
+        .ok();
+    let starts = of(&done.json(), "start");
+    assert_eq!(starts[0]["argv"], starts[1]["argv"]);
+}
+
+#[test]
 fn one_that_was_never_kept_begins_anew() {
     let home = Home::new();
     let mut command = home.command(&[
