@@ -239,7 +239,7 @@ impl Holds {
         }
     }
 
-    /// Tells a hold. A limit that ends later, and a refused key, are not shortened by an earlier end.
+    /// Tells a hold, in place of what was told before; only a limit that ends later stays.
     ///
     /// # Errors
     /// What keeps the file from being written.
