@@ -99,9 +99,12 @@ fn what_cannot_be_resumed_is_named() {
     let folder = scratch();
     let run = folder.path().to_str().unwrap();
     std::fs::write(folder.path().join("plain.ndjson"), "{}\n").unwrap();
+    let other = Home::new().run(&["x", "hi"]).ok();
+    std::fs::write(folder.path().join("merged.ndjson"), other.out).unwrap();
     for (args, why) in [
         (vec!["x", "--resume", run, "hi"], "x.ndjson: No such file"),
         (vec!["plain", "--resume", run, "hi"], "tells no conversation"),
+        (vec!["merged", "--resume", run, "hi"], "tells no conversation"),
         (vec!["x", "--resume", "no/such", "hi"], "neither an id nor a run folder"),
         (
             vec!["x", "--resume", ID, "--", "true"],
