@@ -52,8 +52,9 @@ fn of_run(folder: &Path, name: &Name) -> Result<String, Failure> {
     let lines =
         std::fs::read(&file).map_err(|error| ours(format!("--resume {}: {}", file.display(), reason(&error))))?;
     let told = lines.split(|&byte| byte == b'\n').rev().find_map(|line| {
-        // A worker's own line is none of our events, whatever it says.
-        subtype(line, &header(line)?)?;
+        // A worker's own line is none of our events, whatever it says; nor is another stream's in the same file.
+        let header = header(line).filter(|header| header.stream == name.as_str())?;
+        subtype(line, &header)?;
         match Event::read(line)? {
             Event::Start(start) => start.session_id,
             Event::Exit(exit) | Event::Turn(exit) => exit.session_id,

@@ -57,6 +57,7 @@ impl Worker {
             )),
             Agent::Replay(folder) => {
                 no_agent_options(args, "a recording")?;
+                no_recording_is_kept(args)?;
                 Ok(Self::replay(&folder, name, &args.args))
             }
             Agent::Known(kind) => {
@@ -79,7 +80,10 @@ impl Worker {
     /// One to fall back on. What it has no word for is told and left to it.
     pub fn fallback(args: &Args, name: &Name, to: &Fallback) -> Result<Self, Failure> {
         let kind = match &to.agent {
-            Agent::Replay(folder) => return Ok(Self::replay(folder, name, &[])),
+            Agent::Replay(folder) => {
+                no_recording_is_kept(args)?;
+                return Ok(Self::replay(folder, name, &[]));
+            }
             Agent::Known(kind) => *kind,
             Agent::Auto => return Err(ours("--fallback: name an agent")),
         };
@@ -222,6 +226,13 @@ fn no_agent_options(args: &Args, what: &str) -> Result<(), Failure> {
     }
 }
 
+fn no_recording_is_kept(args: &Args) -> Result<(), Failure> {
+    if args.keep {
+        return Err(ours("--keep: a recording hears no prompt; keep an agent"));
+    }
+    Ok(())
+}
+
 /// A tool of ours: the one beside this program, else the one on PATH.
 fn beside_us(tool: &str) -> OsString {
     let beside = std::env::current_exe()
@@ -249,7 +260,9 @@ impl Workers {
         let Some(ask) = worker.ask() else {
             return (Session::Unnamed, false);
         };
-        let Some(before) = which.before else {
+        // Where the user's own arguments name the conversation, they do so each time.
+        let own = ask.agent.names_session(&ask.args);
+        let Some(before) = which.before.filter(|_| !own) else {
             return (ask.session.clone(), false);
         };
         let id = before.session.as_deref().or(ask.session.id());

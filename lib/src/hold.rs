@@ -16,8 +16,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// A limit that ends later than this from now is somebody's mistake, or a clock's.
-const LONGEST: f64 = 8.0 * 86400.0;
+/// A limit that ends later than this from now, in seconds, is somebody's mistake, or a clock's.
+pub(crate) const LONGEST: f64 = 8.0 * 86400.0;
 
 /// After a key was refused, so long nobody tries it again.
 const TRY_AGAIN: f64 = 60.0;
@@ -239,7 +239,7 @@ impl Holds {
         }
     }
 
-    /// Tells a hold. A limit that ends later, and a refused key, are not shortened by an earlier end.
+    /// Tells a hold, in place of what was told before; only a limit that ends later stays.
     ///
     /// # Errors
     /// What keeps the file from being written.

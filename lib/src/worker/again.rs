@@ -1,5 +1,6 @@
 //! Whether another attempt follows an attempt, when, and by whom. Pure: time and chance are told, nothing is asked.
 
+use crate::hold;
 use crate::line::Outcome;
 use std::time::Duration;
 
@@ -134,8 +135,12 @@ impl Again {
             Outcome::Limit => match attempted.resets_at {
                 // Another worker has another limit.
                 _ if other == Next::Fallback => other,
-                // A limit that begins anew each time it has ended is no limit to wait for.
-                Some(at) if self.retries.count > 0 && at > attempted.now && at > self.waited_for => {
+                // A limit that begins anew each time it has ended is no limit to wait for, nor is one without an end.
+                Some(at)
+                    if self.retries.count > 0
+                        && at > attempted.now.max(self.waited_for)
+                        && at < attempted.now + hold::LONGEST =>
+                {
                     Next::At(at, AFTER_LIMIT.mul_f64(attempted.chance))
                 }
                 _ => self.retry(attempted.chance).unwrap_or(other),
@@ -226,6 +231,13 @@ mod tests {
         assert_eq!(again.next(limit(1020.0)), Next::After(S));
         assert_eq!(again.next(limit(900.0)), Next::End);
         assert_eq!(again.next(limit(5000.0)), Next::At(5000.0, S / 2));
+    }
+
+    #[test]
+    fn a_limit_without_an_end_is_an_ordinary_failure() {
+        for at in [9e11, f64::MAX, f64::INFINITY] {
+            assert_eq!(again(1, 0).next(limit(at)), Next::After(S), "{at}");
+        }
     }
 
     #[test]

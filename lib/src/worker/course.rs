@@ -86,6 +86,12 @@ impl Course {
         self.holds.as_ref()?.check(account?, unix_now())
     }
 
+    /// Whether others are told that starts by this account wait.
+    pub(super) fn is_held(&self, account: Option<&Account>) -> bool {
+        let hold = self.holds.as_ref().zip(account);
+        hold.is_some_and(|(holds, account)| holds.read(account, unix_now()).is_some())
+    }
+
     /// Takes the end of an attempt: tells the others what concerns them, decides what follows, and gives the line that
     /// says so.
     pub(super) fn ended(&mut self, mut end: AttemptEnd, account: Option<&Account>) -> Event {

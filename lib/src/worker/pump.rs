@@ -130,6 +130,7 @@ impl<'a> Pump<'a> {
                 &mut [PollFd::new(self.gauge.bell(), PollFlags::POLLIN)],
                 PollTimeout::NONE,
             );
+            self.gauge.answer();
         }
         let closing = self.pump();
         let gauge = self.gauge;

@@ -337,7 +337,11 @@ impl Supervisor<'_, '_> {
                 }
             }
             Note::OutputClosed => self.on(Input::OutputClosed),
-            Note::SinkFailed => self.on(Input::ReaderGone),
+            Note::SinkFailed => {
+                // Nor is there another attempt that nobody hears of.
+                self.watch.unheard();
+                self.on(Input::ReaderGone);
+            }
             Note::Ended => {}
         }
     }
