@@ -5,6 +5,7 @@ use crate::ours;
 use harmony::agent::{Kind, Session};
 use harmony::cli::{Failure, reason};
 use harmony::line::{Event, Name, header, subtype};
+use std::ffi::OsString;
 use std::path::Path;
 
 /// What the options say; of `Unnamed` and `New` without an id of the user's, the attempt chooses one.
@@ -13,7 +14,7 @@ pub fn asked(args: &Args, name: &Name, kind: Kind) -> Result<Session, Failure> {
         return Ok(Session::New(id.clone()));
     }
     let Some(resume) = &args.resume else {
-        return Ok(begin(kind, args));
+        return Ok(begin(kind, &args.args));
     };
     let folder = Path::new(resume);
     let id = if folder.is_dir() {
@@ -34,8 +35,8 @@ pub fn asked(args: &Args, name: &Name, kind: Kind) -> Result<Session, Failure> {
 }
 
 /// A new conversation, under an id of our choice where the agent takes one.
-pub fn begin(kind: Kind, args: &Args) -> Session {
-    if kind.takes_session_id() && !kind.names_session(&args.args) {
+pub fn begin(kind: Kind, args: &[OsString]) -> Session {
+    if kind.takes_session_id() && !kind.names_session(args) {
         Session::New(fresh())
     } else {
         Session::Unnamed

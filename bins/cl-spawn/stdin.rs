@@ -3,11 +3,13 @@
 use crate::args::{Args, Stdin};
 use crate::ours;
 use harmony::cli::{Failure, reason};
-use harmony::sys::fds::{What, what};
+use harmony::sys::fds::{What, reopen, what};
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+
+const NONBLOCK: i32 = nix::fcntl::OFlag::O_NONBLOCK.bits();
 
 /// Where a worker's stdin comes from.
 #[derive(Debug)]
@@ -114,14 +116,21 @@ pub fn prompts(args: &Args) -> Result<File, Failure> {
         // Without O_NONBLOCK the opening of a FIFO would wait for its first writer.
         Some(Stdin::File(path)) => File::options()
             .read(true)
-            .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+            .custom_flags(NONBLOCK)
             .open(path)
             .map_err(|error| ours(format!("--stdin {}: {}", path.display(), reason(&error)))),
-        Some(Stdin::Inherit) | None => io::stdin()
-            .as_fd()
-            .try_clone_to_owned()
-            .map(File::from)
-            .map_err(|error| ours(format!("stdin: {}", reason(&error)))),
+        Some(Stdin::Inherit) | None => {
+            let stdin = io::stdin();
+            let pipe = matches!(what(&stdin), Ok(What::Pipe));
+            // A pipe is opened anew: another reader of it may take what we were told is there, and O_NONBLOCK on ours
+            // would be set for all who share it.
+            let anew = File::options().read(true).custom_flags(NONBLOCK).to_owned();
+            match reopen(stdin.as_fd(), &anew) {
+                Ok(file) if pipe => Ok(file),
+                _ => stdin.as_fd().try_clone_to_owned().map(File::from),
+            }
+            .map_err(|error| ours(format!("stdin: {}", reason(&error))))
+        }
     }
 }
 

@@ -89,7 +89,7 @@ impl Worker {
         };
         let ask = Ask {
             model: to.model.clone(),
-            session: session::begin(kind, args),
+            session: session::begin(kind, &[]),
             keep: args.keep,
             ..Ask::new(kind)
         };
@@ -269,11 +269,16 @@ impl Workers {
         let Some(id) = id else {
             return (ask.session.clone(), false);
         };
+        // What was answered well is not asked to go on; why it ended badly is another matter.
+        let began = matches!(ask.session, Session::New(_) | Session::Unnamed);
+        if before.is_good() && began && self.args.session.is_none() && !self.args.keep {
+            return (session::begin(ask.agent, &ask.args), false);
+        }
         // Where we cannot look whether it was kept, one with work in it is worth the try.
         let kept = is_kept(ask.agent, id, |name| self.variable(name)).unwrap_or(before.worked);
         match (&ask.session, kept) {
             (_, true) => (Session::Resumed(id.to_owned()), true),
-            (Session::New(_), false) if self.args.session.is_none() => (session::begin(ask.agent, &self.args), false),
+            (Session::New(_), false) if self.args.session.is_none() => (session::begin(ask.agent, &ask.args), false),
             (asked, false) => (asked.clone(), false),
         }
     }
@@ -334,7 +339,7 @@ impl Attempts for Workers {
             None if worker.is_agent() => agents,
             given => given.and_then(never),
         };
-        let cut_off = resumed && which.before.is_some_and(|before| before.worked);
+        let cut_off = resumed && which.before.is_some_and(|before| before.worked && !before.is_good());
         let prompt = match &self.prompt {
             Some(_) if cut_off => Some(GO_ON.as_bytes()),
             prompt => prompt.as_deref(),

@@ -104,7 +104,7 @@ impl Again {
         let next = self.choose(attempted);
         let late = match (next, attempted.left) {
             (Next::After(delay), Some(left)) => delay >= left,
-            (Next::At(at, _), Some(left)) => at - attempted.now >= left.as_secs_f64(),
+            (Next::At(at, jitter), Some(left)) => at + jitter.as_secs_f64() - attempted.now >= left.as_secs_f64(),
             _ => false,
         };
         if late {

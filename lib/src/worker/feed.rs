@@ -138,6 +138,11 @@ impl Feed {
         fed
     }
 
+    /// Closes the worker's stdin, so that it does not wait for more while it is stopped.
+    pub(super) fn close(&mut self) {
+        self.worker = None;
+    }
+
     /// How many prompts nobody answered, those that still stand in the source among them.
     pub(super) fn unanswered(&mut self) -> usize {
         self.worker = None;

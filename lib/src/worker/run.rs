@@ -83,7 +83,7 @@ impl Run<'_> {
             };
             let attempt = match attempts.prepare(&which) {
                 Ok(attempt) => attempt,
-                Err(error) if self.course.attempts == 0 => return Err(error),
+                Err(error) if self.voice.is_fresh() => return Err(error),
                 Err(error) => {
                     self.break_off(Outcome::Failed, format!("no other attempt: {error}"), 125);
                     break;
@@ -133,7 +133,7 @@ impl Run<'_> {
         );
         match made {
             Ok(()) => Ok(true),
-            Err(error) if self.course.attempts == 1 => Err(error),
+            Err(error) if self.voice.is_fresh() => Err(error),
             Err(error) => {
                 self.course.attempts -= 1;
                 self.break_off(Outcome::Failed, format!("no other attempt: {error}"), 125);
@@ -184,8 +184,10 @@ impl Run<'_> {
 
     /// Does without a start that other streams advise against.
     fn refuse(&mut self, outcome: Outcome, because: String, code: u8) -> Heeded {
-        let warnings = self.parting();
-        self.course.warn(warnings);
+        if !self.course.may_fall_back() {
+            let warnings = self.parting();
+            self.course.warn(warnings);
+        }
         let duration = self.watch.gauge.clock.wall();
         let event = self.course.refused(outcome, because, code, duration);
         self.say(event);
@@ -316,7 +318,8 @@ impl Rest<'_> {
             let due = match self.until {
                 Until::After(delay) => Some(self.begun + delay),
                 Until::Released(at) if at <= unix_now() => Some(now),
-                Until::Released(_) => None,
+                Until::Released(_) if alarm.is_some() => None,
+                Until::Released(at) => Some(now + Duration::from_secs_f64(at - unix_now())),
             };
             if due.is_some_and(|due| due <= now) {
                 return None;

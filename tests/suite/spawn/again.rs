@@ -310,3 +310,40 @@ fn a_role_may_say_how_often_and_by_whom() {
     let done = finish(with(&claudes, &args), b"").exits(1);
     assert_eq!(outcomes(&done), ("incomplete".into(), 4, 3));
 }
+
+#[test]
+fn a_good_answer_is_not_given_away() {
+    let claudes = claudes();
+    let prompt = "@@as n=1 size=20 exit=3 on=1@@";
+    // The second attempt says what it failed of; the first had an answer, though it ended badly.
+    let script = "if [ $CL_ATTEMPT = 1 ]; then exec claude; else echo '{\"type\":\"result\",\"subtype\":\"success\",\
+        \"is_error\":true,\"api_error_status\":500,\"result\":\"API Error\"}'; exit 1; fi";
+    let args = [
+        "x",
+        "-r",
+        "1",
+        "--backoff",
+        "0.01",
+        "--agent",
+        "claude",
+        prompt,
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    let done = finish(with(&claudes, &args), b"").exits(69);
+    let exit = exit(&done);
+    assert_eq!(
+        (text(&exit, "/outcome"), text(&exit, "/text")),
+        ("unavailable", "Part 0 xxxxxxxxxxxxx")
+    );
+}
+
+#[test]
+fn what_was_answered_well_begins_anew() {
+    let done = ask(&["-r", "1"], "n=1 exit=3 on=1").ok();
+    let starts = of(&done.json(), "start");
+    assert_ne!(starts[0]["session_id"], starts[1]["session_id"]);
+    assert!(text(&starts[1], "/prompt").starts_with("please"), "{}", starts[1]);
+}

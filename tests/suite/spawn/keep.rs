@@ -256,3 +256,14 @@ fn it_needs_an_agent_that_takes_messages() {
     .ok();
     assert_eq!(exit(&done)["text"], "You said: hi");
 }
+
+#[test]
+fn a_worker_at_rest_ends_with_its_stdin_when_it_is_stopped() {
+    let mut kept = Kept::begin(&["-k", "50"]);
+    kept.ask("one");
+    kept.turn();
+    let begin = std::time::Instant::now();
+    kill(kept.running.pid(), 15);
+    kept.end().exits(143);
+    assert!(begin.elapsed() < Duration::from_secs(40), "{:?}", begin.elapsed());
+}
