@@ -19,7 +19,10 @@ pub fn rows(data: &Data, table: &mut Table) -> io::Result<()> {
         (
             "first words of `main` beside 7 other claudes, of alone",
             through("main", ""),
-            through("o$i", " -n 15"),
+            through(
+                "o$i",
+                " --role $(set -- context suggestions validation; shift $((i % 3)); echo $1)",
+            ),
             Bar::AtMost(1.15),
         ),
         (

@@ -231,6 +231,12 @@ impl Account {
         }
     }
 
+    /// Whether the last turn has ended with a result that its agent calls good.
+    pub fn is_good(&self) -> bool {
+        let good = |result: &ResultFact| !result.error && !result.subtype.starts_with("error");
+        !self.in_turn && self.result.as_ref().is_some_and(good)
+    }
+
     /// The answer: the last result's text, else what the last turn wrote, else what an earlier turn said.
     ///
     /// The text of a result that is an error tells the error, so what was written before that goes first.
