@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes examples/recordings anew: one question, four claudes, answers from a script.
+# Makes examples/recordings anew: one question, a claude in each of seven roles, answers from a script.
 #
 #   examples/record.sh [FOLDER]
 #
@@ -37,17 +37,24 @@ mkfifo "$home/port"
 api=$!
 read -r port <"$home/port"
 
-record() { # NAME TOOLS PROMPT
+record() { # FILE ROLE OPTION... PROMPT
+  local file=$folder/$1.ndjson
+  shift
   env -i HOME="$home" PATH="$PATH" LANG=C.UTF-8 TERM=dumb TMPDIR="$home" CLAUDE_CODE_TMPDIR="$home" \
     ANTHROPIC_BASE_URL="http://127.0.0.1:$port" ANTHROPIC_API_KEY=sk-ant-scripted \
     CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1 DISABLE_AUTOUPDATER=1 DISABLE_TELEMETRY=1 \
-    "$target/cl-spawn" "$1" --cwd "$shop" --partial --tools "$2" "$3" |
+    "$target/cl-spawn" --cwd "$shop" --partial "$@" |
     sed -e "s|$shop|$shown_shop|g" -e "s|${shop//\//-}|${shown_shop//\//-}|g" -e "s|$home|$shown_home|g" \
-      -e "s|\"host\":\"[^\"]*\"|\"host\":\"demo\"|" >"$folder/$1.ndjson"
+      -e "s|\"host\":\"[^\"]*\"|\"host\":\"demo\"|" >"$file"
 }
 
-record main Read,Grep,Bash "$question"
-record context Read,Glob "Analyse the code base context for: $question"
-record suggestions Read "Suggest improvements and alternatives for: $question"
-record validation '' "Name the risks and the checks for: $question"
-wc -c "$folder"/*.ndjson
+for role in main context suggestions validation quick; do
+  record "$role" "$role" "$question"
+done
+# Each built on the one before.
+record enhanced enhanced --run "$folder" "$question"
+record complete complete --run "$folder" "$question"
+# The conversation of main goes on.
+mkdir -p "$folder/follow-up"
+record follow-up/main main --resume "$folder" 'What would you do first, and what did you leave open?'
+wc -c "$folder"/*.ndjson "$folder"/follow-up/*.ndjson

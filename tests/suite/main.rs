@@ -5,6 +5,7 @@
 
 mod docs;
 mod harness;
+mod hostile;
 mod live;
 mod merge;
 mod outcomes;
@@ -13,6 +14,7 @@ mod progress;
 mod readme;
 mod replay;
 mod roles;
+mod scale;
 mod spawn;
 mod tee;
 mod wait;

@@ -62,7 +62,8 @@ fn clone() -> tempfile::TempDir {
     let claude = bin.join("claude");
     let recordings = root().join("examples/recordings");
     let script = format!(
-        "#!/bin/sh\nfile={0}/$CL_STREAM.ndjson\n[ -e \"$file\" ] || file={0}/main.ndjson\n\
+        "#!/bin/sh\ncase \"$*\" in *--input-format=*) exec \"$FIXTURE\" claude \"$@\";; esac\n\
+         file={0}/$CL_STREAM.ndjson\n[ -e \"$file\" ] || file={0}/main.ndjson\n\
          cat > /dev/null\nexec cl-replay --speed max \"$file\"\n",
         recordings.display()
     );
@@ -208,12 +209,99 @@ fn the_demo_plays_its_recordings() {
     assert!(kept(&done).join("validation.ndjson").exists());
 }
 
-/// Where the demo says that the run lies.
+/// The end of a recording, or of a stream in a run folder.
+fn exit_in(file: &Path) -> serde_json::Value {
+    let lines = json_lines(&fs::read(file).expect("a stream"));
+    lines.into_iter().last().expect("a line")
+}
+
+fn start_in(file: &Path) -> serde_json::Value {
+    json_lines(&fs::read(file).expect("a stream")).swap_remove(0)
+}
+
+fn example(home: &Path, script: &str, args: &[&str]) -> Done {
+    let mut shell = shell("bash", home);
+    shell.arg(format!("examples/{script}")).args(args);
+    finish(shell, b"")
+}
+
+/// Each answer comes in its turn, on recordings; and asked, each is built on the one before.
+#[test]
+fn the_progressive_answer() {
+    let home = clone();
+    let recordings = root().join("examples/recordings");
+    let played = example(home.path(), "progressive.sh", &[]).exits(0);
+    let mut rest = played.text();
+    for role in ["quick", "enhanced", "complete"] {
+        let exit = exit_in(&recordings.join(format!("{role}.ndjson")));
+        let last = text(&exit, "/text").lines().last().expect("an answer");
+        let (_, after) = rest.split_once(&format!("{role} │ {last}")).expect(role);
+        rest = after;
+    }
+    let asked = example(home.path(), "progressive.sh", &["--live", "What now?"]).exits(0);
+    let run = kept(&asked);
+    for (role, before) in [("enhanced", "quick"), ("complete", "enhanced")] {
+        let start = start_in(&run.join(format!("{role}.ndjson")));
+        let answer = exit_in(&run.join(format!("{before}.ndjson")));
+        let prompt = text(&start, "/prompt");
+        assert!(
+            prompt.starts_with("What now?") && prompt.contains(text(&answer, "/text")),
+            "{prompt}"
+        );
+    }
+    assert!(
+        example(home.path(), "progressive.sh", &["-x"])
+            .exits(2)
+            .err
+            .contains("--live [QUESTION]")
+    );
+}
+
+/// Four roles at once, then the conversation of one goes on.
+#[test]
+fn the_orchestra() {
+    let home = clone();
+    let recordings = root().join("examples/recordings");
+    let played = example(home.path(), "orchestra.sh", &[]).exits(0);
+    for recording in ["main", "follow-up/main"] {
+        let exit = exit_in(&recordings.join(format!("{recording}.ndjson")));
+        assert!(played.text().contains(text(&exit, "/text").trim()), "{}", played.text());
+    }
+    let asked = example(home.path(), "orchestra.sh", &["--live", "What now?", "And then?"]).exits(0);
+    assert!(asked.text().contains("\n== And then?\n"), "{}", asked.text());
+    let run = kept(&asked);
+    // Who had not begun when it was enough left no line.
+    let roles = ["main", "context", "suggestions", "validation"];
+    let begun = (1..)
+        .zip(roles)
+        .filter(|(_, role)| run.join(format!("{role}.ndjson")).exists());
+    for (priority, role) in begun {
+        let start = start_in(&run.join(format!("{role}.ndjson")));
+        assert_eq!(
+            (text(&start, "/role"), &start["priority"]),
+            (role, &priority.into()),
+            "{start}"
+        );
+    }
+    let start = start_in(&run.join("follow-up/main.ndjson"));
+    let main = exit_in(&run.join("main.ndjson"));
+    let resumes = format!("\"--resume={}\"", text(&main, "/session_id"));
+    assert!(start["argv"].to_string().contains(&resumes), "{start}");
+    assert_eq!(text(&start, "/prompt"), "And then?");
+    assert!(
+        example(home.path(), "orchestra.sh", &["-x"])
+            .exits(2)
+            .err
+            .contains("FOLLOW-UP")
+    );
+}
+
+/// Where an example says that the run lies.
 fn kept(done: &Done) -> PathBuf {
     let said = done
         .err
         .lines()
-        .find_map(|line| line.strip_prefix("demo.sh: the run is kept in "));
+        .find_map(|line| line.split_once(".sh: the run is kept in ").map(|(_, said)| said));
     let said = said
         .and_then(|said| said.split(';').next())
         .expect("says where the run is kept");

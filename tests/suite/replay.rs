@@ -333,7 +333,16 @@ fn cl_spawn_plays_a_folder_of_recordings() {
 #[test]
 fn the_recordings_are_whole_and_say_nothing_of_the_machine() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/recordings");
-    for name in ["main", "context", "suggestions", "validation"] {
+    for name in [
+        "main",
+        "context",
+        "suggestions",
+        "validation",
+        "quick",
+        "enhanced",
+        "complete",
+        "follow-up/main",
+    ] {
         let file = folder.join(format!("{name}.ndjson"));
         let recorded = fs::read_to_string(&file).expect("reads");
         assert!(recorded.len() < 100_000, "{name}: {} bytes", recorded.len());

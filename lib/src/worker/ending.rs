@@ -100,6 +100,8 @@ impl Closing {
             warnings: self.warnings,
             ..told.account.exit()
         };
+        // What an agent says of a limit that it has not met is no news at its end.
+        exit.resets_at = exit.resets_at.filter(|_| exit.outcome == Outcome::Limit);
         match self.end {
             End::Exited(code) => exit.code = Some(code),
             End::Signalled(signal) => exit.signal = Some(signal_name(signal)),
@@ -129,6 +131,9 @@ fn notable(exit: &Exit, account: &Account, kept: bool) -> Vec<String> {
     }
     if account.results > 1 && !kept {
         warnings.push(format!("{} results, of which the last one counts", account.results));
+    }
+    if account.is_cut() {
+        warnings.push("the answer was too long to be kept; its end is told".to_owned());
     }
     let warns = |line: &&str| {
         let line = line.trim_start().as_bytes();
