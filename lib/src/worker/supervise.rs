@@ -240,6 +240,7 @@ impl Supervisor<'_, '_> {
                 self.warden.tell(Command::Everyone(libc::SIGCONT));
             }
             Heard::Resume => self.warden.tell(Command::Everyone(libc::SIGCONT)),
+            Heard::Child => self.warden.wake(),
             Heard::End(signal) if self.start.is_some() => {
                 self.early.get_or_insert(signal);
             }

@@ -130,6 +130,11 @@ impl Warden {
             Command::KillAll => (3, 0),
         };
         let _ = send_numbers(self.socket.as_fd(), [tag, number, 0, 0]);
+        self.wake();
+    }
+
+    /// Has it go on where somebody has stopped it.
+    pub(super) fn wake(&self) {
         let _ = kill(self.pid, Signal::SIGCONT);
     }
 
