@@ -197,12 +197,12 @@ impl Lines {
         I: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     {
         let head: Head<'_> = line.read();
-        match head.kind.text().as_deref() {
-            Some("assistant") => self.assistant(&line.read(), facts),
-            Some("user") => self.user(&line.read(), facts),
-            Some("stream_event") => stream_event(&line.read(), facts),
-            Some("system") => self.system(&line.read(), facts),
-            Some("rate_limit_event") => {
+        match head.kind.word().as_ref() {
+            b"assistant" => self.assistant(&line.read(), facts),
+            b"user" => self.user(&line.read(), facts),
+            b"stream_event" => stream_event(&line.read(), facts),
+            b"system" => self.system(&line.read(), facts),
+            b"rate_limit_event" => {
                 let line: RateLimitEvent<'_> = line.read();
                 let limit: RateLimit<'_> = object(line.rate_limit_info).unwrap_or_default();
                 facts.push(Fact::Limit {
@@ -211,7 +211,7 @@ impl Lines {
                     kind: limit.rate_limit_type.owned(),
                 });
             }
-            Some("result") => facts.push(Fact::Result(Box::new(self.result(&line.read())))),
+            b"result" => facts.push(Fact::Result(Box::new(self.result(&line.read())))),
             _ => {}
         }
     }
@@ -225,16 +225,16 @@ impl Lines {
             let Some(block) = object::<Block<'_>>(block) else {
                 return;
             };
-            match block.kind.text().as_deref() {
-                Some("text") => {
+            match block.kind.word().as_ref() {
+                b"text" => {
                     let Some(text) = block.text.into_string() else { return };
                     facts.push(match &error {
                         Some(error) => Fact::Trouble(format!("{error}: {text}")),
                         None => Fact::Text { text, sub },
                     });
                 }
-                Some("thinking" | "redacted_thinking") => facts.push(Fact::Thinking),
-                Some("tool_use") => {
+                b"thinking" | b"redacted_thinking" => facts.push(Fact::Thinking),
+                b"tool_use" => {
                     let id = block.id.owned().unwrap_or_default();
                     let name = block.name.owned().unwrap_or_default();
                     if !sub {
@@ -260,7 +260,7 @@ impl Lines {
             let Some(block) = object::<Block<'_>>(block) else {
                 return;
             };
-            if block.kind.is("tool_result") {
+            if block.kind.word() == &b"tool_result"[..] {
                 let id = block.tool_use_id.owned().unwrap_or_default();
                 let error = block.is_error.is_true();
                 let tasks = self.tasks.answered(&id, error, line.tool_use_result);
@@ -271,12 +271,12 @@ impl Lines {
     }
 
     fn system(&mut self, line: &System<'_>, facts: &mut Vec<Fact>) {
-        match line.subtype.text().as_deref() {
-            Some("init") => facts.push(Fact::Init {
+        match line.subtype.word().as_ref() {
+            b"init" => facts.push(Fact::Init {
                 session: line.session_id.owned(),
                 model: line.model.owned(),
             }),
-            Some("api_retry") => {
+            b"api_retry" => {
                 let error = line.error.text().unwrap_or(Cow::Borrowed("error"));
                 facts.push(Fact::Retry {
                     attempt: line.attempt.count().unwrap_or_default(),
@@ -288,11 +288,11 @@ impl Lines {
                     },
                 });
             }
-            Some("permission_denied") => facts.push(Fact::Denied {
+            b"permission_denied" => facts.push(Fact::Denied {
                 tool: line.tool_name.owned().unwrap_or_default(),
             }),
             // The set is told as a whole; versions that tell only the single steps have the same end.
-            Some("background_tasks_changed") => {
+            b"background_tasks_changed" => {
                 self.background.clear();
                 each(line.tasks, |task| {
                     let task: Background<'_> = object(task).unwrap_or_default();
@@ -300,11 +300,11 @@ impl Lines {
                 });
                 facts.push(self.open());
             }
-            Some("task_started") if line.is_backgrounded.is_true() => {
+            b"task_started" if line.is_backgrounded.is_true() => {
                 self.background.extend(entry(line.task_id, line.description));
                 facts.push(self.open());
             }
-            Some("task_updated" | "task_notification") => {
+            b"task_updated" | b"task_notification" => {
                 let patch: Background<'_> = object(line.patch).unwrap_or_default();
                 let status = patch.status.text().or(line.status.text());
                 let ended = !matches!(status.as_deref(), None | Some("running" | "pending" | "in_progress"));
@@ -358,24 +358,22 @@ fn stream_event(line: &StreamEvent<'_>, facts: &mut Vec<Fact>) {
         return;
     }
     let event: Event<'_> = object(line.event).unwrap_or_default();
-    match event.kind.text().as_deref() {
-        Some("content_block_delta") => {
+    match event.kind.word().as_ref() {
+        b"content_block_delta" => {
             let delta: Delta<'_> = object(event.delta).unwrap_or_default();
-            match delta.kind.text().as_deref() {
-                Some("text_delta") => {
-                    facts.extend(delta.text.into_string().map(|text| Fact::Delta { text, only: false }))
-                }
-                Some("thinking_delta") => facts.push(Fact::Thinking),
+            match delta.kind.word().as_ref() {
+                b"text_delta" => facts.extend(delta.text.into_string().map(|text| Fact::Delta { text, only: false })),
+                b"thinking_delta" => facts.push(Fact::Thinking),
                 _ => {}
             }
         }
-        Some("message_start") => {
+        b"message_start" => {
             let message: Message<'_> = object(event.message).unwrap_or_default();
             if let (Some(message), Some(usage)) = (message.id.owned(), usage(message.usage)) {
                 facts.push(Fact::Usage { message, usage });
             }
         }
-        Some("message_delta") => {
+        b"message_delta" => {
             if let (Some(message), Some(usage)) = (line.api_message_id.owned(), usage(event.usage)) {
                 facts.push(Fact::Usage { message, usage });
             }

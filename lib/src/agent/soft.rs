@@ -161,9 +161,15 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// Whether it is this text.
-    pub(super) fn is(self, word: &str) -> bool {
-        self.text().as_deref() == Some(word)
+    /// The bytes of a text that is one of a few words; none when it is no text.
+    #[inline]
+    pub(super) fn word(self) -> Cow<'a, [u8]> {
+        match self.0 {
+            Some([b'"', text @ .., b'"']) if !text.contains(&b'\\') => Cow::Borrowed(text),
+            _ => self
+                .text()
+                .map_or(Cow::Borrowed(b""), |text| Cow::Owned(text.into_owned().into_bytes())),
+        }
     }
 
     /// The text as its own, when it is one and not empty.
