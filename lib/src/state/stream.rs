@@ -248,7 +248,7 @@ impl Stream {
             sequence: Sequence::default(),
             known: false,
             assumed: None,
-            reader: Reader::Plain,
+            reader: Reader::new(Kind::Plain),
             account: Account::default(),
             open_tools: Vec::new(),
             before: (Usage::default(), None),

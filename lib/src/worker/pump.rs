@@ -272,9 +272,11 @@ impl<'a> Pump<'a> {
                 course.tell(&exit, account);
                 let event = Event::Turn(Box::new(exit));
                 self.voice.stamper.event(&event, ts, &mut self.voice.block);
+                self.reading.tell(self.gauge);
                 self.gauge.note(Note::Turn(answers));
             }
         }
+        self.reading.tell(self.gauge);
         self.gauge.count(done);
         true
     }
@@ -333,8 +335,8 @@ impl Turn {
 fn pass(frame: Frame<'_>, stamper: &mut Stamper, reading: &mut Reading, ts: Ts, block: &mut Vec<u8>, gauge: &Gauge) {
     match frame.part {
         Part::Whole => {
-            reading.line(frame.bytes, gauge);
-            stamper.line(frame.bytes, frame.eol, ts, block);
+            let top = reading.line(frame.bytes, gauge);
+            stamper.checked(frame.bytes, |_| top, frame.eol, ts, block);
         }
         Part::Piece => stamper.chunk(frame.bytes, false, true, ts, block),
         Part::Last => stamper.chunk(frame.bytes, true, frame.eol, ts, block),
