@@ -145,7 +145,7 @@ impl<'a> Part<'a> {
             [b't', ..] => Soft::Flag(true),
             [b'f', ..] => Soft::Flag(false),
             [b'{' | b'[', ..] => Soft::Other,
-            [digits @ ..] if digits.len() < 19 && digits.iter().all(u8::is_ascii_digit) => {
+            digits if digits.len() < 19 && digits.iter().all(u8::is_ascii_digit) => {
                 let add = |count: u64, digit: &u8| count * 10 + u64::from(digit - b'0');
                 Soft::Count(digits.iter().fold(0, add))
             }
