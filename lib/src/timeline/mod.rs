@@ -299,7 +299,13 @@ impl Track {
     /// Lines are missing.
     pub fn lost(&mut self, lines: u64, ts: Ts) {
         let at = self.at(ts);
-        self.moment(What::Trouble, at, "lost", &format!("{lines} lines"), true);
+        self.moment(
+            What::Trouble,
+            at,
+            "lost",
+            &format!("{lines} line{}", if lines == 1 { "" } else { "s" }),
+            true,
+        );
     }
 
     /// The stream ends.
