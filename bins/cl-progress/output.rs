@@ -102,15 +102,23 @@ impl Log {
                 object(stream, at).to_string()
             } else {
                 let change = change(stream, at, &look.zone);
-                let before = stream.ended.and_then(|at| self.ended.insert(place, at));
-                match self.actions {
-                    true if before.is_none() || before != stream.ended => logged(&change, stream, at, look),
-                    true => command_free(&change).into_owned(),
-                    false => change,
+                if self.actions {
+                    self.noted(place, &change, stream, at, look)
+                } else {
+                    change
                 }
             };
             self.say(&line);
         }
+    }
+
+    /// A change in GitHub Actions' notation; what belongs to an end is told once.
+    fn noted(&mut self, place: usize, change: &str, stream: &Stream, at: Ts, look: &Look) -> String {
+        let before = stream.ended.and_then(|ended| self.ended.insert(place, ended));
+        if before.is_some() && before == stream.ended {
+            return command_free(change).into_owned();
+        }
+        logged(change, stream, at, look)
     }
 
     /// Tells that it goes on.

@@ -27,7 +27,10 @@ impl Reports {
     pub fn asked(args: &Args) -> Result<Self, Failure> {
         let (summary, trace, html) = (args.summary.clone(), args.trace.clone(), args.html.clone());
         if let Some(path) = &summary {
-            append(path).map_err(|error| Failure::io(path.display(), &error))?;
+            // A FIFO would make us wait for its reader.
+            if !path.metadata().is_ok_and(|about| !about.is_file() && !about.is_dir()) {
+                append(path).map_err(|error| Failure::io(path.display(), &error))?;
+            }
         }
         for path in [&trace, &html].into_iter().flatten() {
             writable(path).map_err(|error| Failure::io(path.display(), &error))?;

@@ -266,7 +266,7 @@ fn frame(how: How, fold: &Fold, look: &Look, actions: bool) -> String {
             .map(|(_, stream)| object(stream, now).to_string())
             .collect(),
         How::Auto | How::Tty => {
-            let mut size = Size::of(&io::stdout()).unwrap_or_else(Size::from_env);
+            let mut size = Size::of(io::stdout()).unwrap_or_else(Size::from_env);
             // It is not drawn on a screen: everything has room.
             size.rows = usize::MAX;
             picture(state, now, size, look)

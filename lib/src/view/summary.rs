@@ -9,7 +9,7 @@ use crate::state::State;
 /// The least that is worth writing.
 const LEAST: usize = 1024;
 /// What a word on what was left out takes.
-const NOTE: usize = 120;
+const NOTE: usize = 256;
 
 /// The run in at most `room` bytes of Markdown: a table of the streams, a chart, the answers folded. `None` where there
 /// is no room for any of it. What workers wrote is text and no markup.
