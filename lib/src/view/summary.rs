@@ -85,3 +85,53 @@ fn inert(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::tz::TimeZone;
+    use proptest::prelude::*;
+
+    fn look() -> Look {
+        Look {
+            color: false,
+            messages: 0,
+            only: Vec::new(),
+            zone: TimeZone::UTC,
+        }
+    }
+
+    #[test]
+    fn nothing_means_anything() {
+        assert_eq!(inert("a|b <c> 1, 2"), "a&#124;b &#60;c&#62; 1, 2");
+        assert_eq!(
+            (code("x_y"), code(" ")),
+            ("<code>x&#95;y</code>".to_owned(), String::new())
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn it_has_its_size(streams in 0usize..300, answer in 0usize..4000, room in 0usize..60_000) {
+            let mut state = State::default();
+            state.record();
+            for at in 0..streams {
+                let text = "<é".repeat(answer * (at % 3) / 2);
+                let line = |seq, rest: &str| {
+                    format!("{{\"cl\":{{\"stream\":\"stream-{at}\",\"seq\":{seq},\"ts\":{at}.5}},\"type\":\"cl\",\"subtype\":{rest}}}")
+                };
+                state.line(line(1, r#""start","agent":"plain","attempt":1"#).as_bytes());
+                let exit = format!(r#""exit","outcome":"failed","because":"{}","text":"{text}""#, "|".repeat(at));
+                state.line(line(2, &exit).as_bytes());
+            }
+            let text = summary(&state, Ts(1_000_000_000), &look(), room);
+            prop_assert_eq!(text.is_some(), room >= LEAST);
+            let text = text.unwrap_or_default();
+            prop_assert!(text.len() <= room, "{} of {room}", text.len());
+            prop_assert_eq!(text.matches("<details").count(), text.matches("</details>").count());
+            prop_assert_eq!(text.matches("```").count() % 2, 0);
+        }
+    }
+}

@@ -80,7 +80,8 @@ pub fn check_page(page: &str) {
         let body = page.split(&open).nth(1).and_then(|rest| rest.split(&close).next());
         let digest = {
             let mut command = command("bash");
-            command.args(["-c", "sha256sum | cut -d' ' -f1 | xxd -r -p | base64"]);
+            let script = r"h=$(sha256sum | cut -c -64); printf $(echo $h | sed 's/../\\x&/g') | base64";
+            command.args(["-c", script]);
             finish(command, body.expect("there").as_bytes())
                 .ok()
                 .text()
