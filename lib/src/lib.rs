@@ -10,6 +10,7 @@ pub mod line;
 pub mod manual;
 pub mod outcome;
 pub mod policy;
+pub mod replay;
 pub mod role;
 pub mod sink;
 pub mod source;
