@@ -1,5 +1,8 @@
 //! cl-progress: the copy, the log, the picture of a run, and the live picture in a tmux pane.
 
+mod actions;
+mod after;
+mod hostile;
 mod tmux;
 
 use crate::harness::*;
