@@ -264,6 +264,7 @@ fn word(line: &[u8], at: usize, word: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::values::values;
     use super::*;
     use proptest::prelude::*;
     use serde_json::Value;
@@ -276,31 +277,6 @@ mod tests {
     /// Whether the machine has instructions for it.
     fn able() -> bool {
         is_plain(b"{\"a\":1}")
-    }
-
-    /// Any value, with strings in which structure hides, and long enough for several times 64 bytes.
-    fn values() -> impl Strategy<Value = Value> {
-        let text = prop_oneof![
-            "[a-z]{0,3}",
-            "[\\PC\\\\\"\n{}\\[\\],:0-9]{0,70}",
-            "\\\\{0,9}\"?",
-            Just("cl".to_owned()),
-        ];
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            (-20i64..20).prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            text.clone().prop_map(Value::from),
-        ];
-        leaf.prop_recursive(6, 60, 6, move |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-                prop::collection::vec((text.clone(), inner), 0..6)
-                    .prop_map(|members| Value::Object(members.into_iter().collect())),
-            ]
-        })
     }
 
     fn object(value: Value) -> Vec<u8> {

@@ -146,6 +146,7 @@ impl<'a, F: FnMut(&'a [u8], &'a [u8])> Parts<'a, F> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::values::values;
     use super::*;
     use proptest::prelude::*;
     use serde_json::Value;
@@ -156,23 +157,6 @@ mod tests {
     fn shown(text: &[u8]) -> Option<Members> {
         let mut shown = Vec::new();
         parts(text, |name, value| shown.push((name.to_vec(), value.to_vec()))).then_some(shown)
-    }
-
-    fn values() -> impl Strategy<Value = Value> {
-        let text = prop_oneof!["[a-z]{0,3}", "[\\PC\\\\\"\n{}\\[\\],: 0-9]{0,70}", "\\\\{0,9}\"?"];
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            text.clone().prop_map(Value::from),
-        ];
-        leaf.prop_recursive(6, 60, 6, move |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-                prop::collection::vec((text.clone(), inner), 0..6)
-                    .prop_map(|members| Value::Object(members.into_iter().collect())),
-            ]
-        })
     }
 
     #[test]

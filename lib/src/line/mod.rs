@@ -13,6 +13,8 @@ mod name;
 mod seq;
 mod stamp;
 mod unwrap;
+#[cfg(test)]
+mod values;
 mod whole;
 
 pub use event::{Bytes, Event, Exit, Outcome, Start, Usage, Verdict};

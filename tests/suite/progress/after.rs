@@ -264,20 +264,7 @@ fn two_hundred_streams() {
         lines.push_str(&says(&stream, 2, "answer"));
         lines.push_str(&exits(&stream, 3, if i % 10 == 0 { "failed" } else { "success" }));
     }
-    let mut tool = command(tool("cl-progress"));
-    tool.current_dir(folder.path());
-    tool.args([
-        "--once",
-        "--progress",
-        "none",
-        "--summary",
-        "s.md",
-        "--trace",
-        "t.json",
-        "--html",
-        "p.html",
-    ]);
-    finish(tool, lines.as_bytes()).ok();
+    reports(folder.path(), lines.as_bytes()).ok();
     let path = |name: &str| folder.path().join(name);
     let summary = read(&path("s.md"));
     assert_eq!(summary.matches("<summary>").count(), 200);

@@ -29,20 +29,7 @@ fn evil(stream: &str) -> String {
 #[test]
 fn it_is_text_in_all_of_them() {
     let folder = scratch();
-    let mut tool = command(tool("cl-progress"));
-    tool.current_dir(folder.path());
-    tool.args([
-        "--once",
-        "--progress",
-        "none",
-        "--summary",
-        "s.md",
-        "--trace",
-        "t.json",
-        "--html",
-        "p.html",
-    ]);
-    finish(tool, evil("a/b").as_bytes()).ok();
+    reports(folder.path(), evil("a/b").as_bytes()).ok();
     let path = |name: &str| folder.path().join(name);
 
     let page = read(&path("p.html"));

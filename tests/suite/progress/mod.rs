@@ -20,6 +20,14 @@ fn line(stream: &str, seq: u64, rest: &str) -> String {
     format!("{{\"cl\":{{\"stream\":\"{stream}\",\"seq\":{seq},\"ts\":{now:.6}}},{rest}}}\n")
 }
 
+/// Has all three reports of a stream written in a folder: `s.md`, `t.json`, `p.html`.
+fn reports(folder: &Path, stream: &[u8]) -> Done {
+    let mut tool = command(tool("cl-progress"));
+    tool.current_dir(folder).args(["--once", "--progress", "none"]);
+    tool.args(["--summary", "s.md", "--trace", "t.json", "--html", "p.html"]);
+    finish(tool, stream)
+}
+
 fn start(stream: &str) -> String {
     line(
         stream,
