@@ -38,7 +38,9 @@ pub struct Args {
     /// How to show it: auto, tty, plain, json or none
     ///
     /// tty is the picture, drawn on the terminal that stderr is, else on the controlling terminal (when only drawing: on
-    /// stdout's). plain is a line for each change of state, and a line a minute while nothing changes. json is an object
+    /// stdout's). plain is a log: the day, a line for each change of state with
+    /// its time, below a failure the last of what it said (its stderr, else its answer), once a minute who still runs of
+    /// those that were not told of lately, and at the end what all of it came to. json is an object
     /// for each change of state or of what a worker does, with all that is known of the stream. plain and json go to
     /// stderr in the middle of a pipe, and to stdout otherwise. none shows nothing. auto is tty, but plain where the
     /// environment variable CI is set, TERM is dumb, or there is no terminal: in the middle of a pipe when stderr is

@@ -10,9 +10,10 @@ use crate::watch::Watch;
 use harmony::cli::{Failure, complain, reason};
 use harmony::line::{Name, Ts};
 use harmony::source::{Named, Place, Sources, Step};
+use harmony::state::Stream;
 use harmony::sys::startup::was_closed;
 use harmony::sys::terminal::{Size, Terminal};
-use harmony::view::{Look, TimeZone, change, logged, object, picture};
+use harmony::view::{Look, TimeZone, command_free, day, entry, object, picture, total};
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::fs::File;
@@ -207,7 +208,7 @@ fn once(args: &Args, reports: &Reports, actions: bool) -> Result<u8, Failure> {
     add(&mut sources, place, args.run.as_deref())?;
     let mut fold = Fold::new(args.agent, false, reports.any());
     let mut failed = false;
-    let told: &mut dyn FnMut(usize, &harmony::state::Stream, Ts) = &mut |_, _, _| {};
+    let told: &mut dyn FnMut(usize, &Stream, Ts) = &mut |_, _, _| {};
     loop {
         let mut joined = None;
         match sources.next(None).map_err(|error| Failure::io("epoll", &error))? {
@@ -250,16 +251,26 @@ fn frame(how: How, fold: &Fold, look: &Look, actions: bool) -> String {
     let lines: Vec<String> = match how {
         How::None => Vec::new(),
         How::Plain => {
-            let of = |stream: &harmony::state::Stream| {
-                let at = stream.ended.unwrap_or(now);
-                let change = change(stream, at, &look.zone);
+            let at = |stream: &Stream| stream.ended.unwrap_or(now);
+            let mut lines = Vec::new();
+            let mut today = String::new();
+            for (_, stream) in look.streams(state) {
+                let day = day(at(stream), &look.zone);
+                if day != today {
+                    lines.push(day.clone());
+                    today = day;
+                }
+                lines.push(entry(stream, at(stream), look, actions));
+            }
+            let free = |line: String| {
                 if actions {
-                    logged(&change, stream, at, look)
+                    command_free(&line).into_owned()
                 } else {
-                    change
+                    line
                 }
             };
-            look.streams(state).map(|(_, stream)| of(stream)).collect()
+            lines.extend(total(state, now, look).map(free));
+            lines
         }
         How::Json => look
             .streams(state)
