@@ -290,7 +290,7 @@ mod tests {
         let still: Vec<&str> = text.lines().filter(|line| line.contains("still running")).collect();
         assert!(still.len() == 1 && still[0].contains("running: stuck (0s"), "{text}");
         assert!(
-            !still[0].contains("busy") && text.trim_end().ends_with("(0s, 0 lines)"),
+            !still[0].contains("busy") && text.trim_end().ends_with("2 running (0s, 0 lines)"),
             "{text}"
         );
     }

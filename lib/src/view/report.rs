@@ -56,7 +56,7 @@ impl<'a> Report<'a> {
         let mut totals = words::totals(state, &shown, span.1);
         let alone = shown.iter().map(|stream| words::elapsed(stream, span.1));
         let alone = alone.fold(Duration::ZERO, Duration::saturating_add);
-        if shown.len() > 1 && alone > span.1.since(span.0) {
+        if shown.len() > 1 && alone >= span.1.since(span.0) + Duration::from_secs(1) {
             totals.push(format!("{} one after the other", brief(alone)));
         }
         Self {

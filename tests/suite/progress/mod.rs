@@ -2,6 +2,7 @@
 
 mod actions;
 mod after;
+mod attach;
 mod hostile;
 mod tmux;
 
@@ -356,7 +357,9 @@ fn output_that_fails_is_told() {
         assert!(done.err.contains("cl-progress: stdout: Bad file"), "{}", done.err);
     }
     let done = run("cl-progress", &["/nonexistent/run"]).exits(1);
-    assert_eq!(done.err, "cl-progress: /nonexistent/run: No such file or directory\n");
+    let said =
+        "cl-progress: /nonexistent/run: No such file or directory; to be there before a run begins, make its folder\n";
+    assert_eq!(done.err, said);
 }
 
 #[test]
