@@ -3,6 +3,7 @@
 mod actions;
 mod after;
 mod attach;
+mod browser;
 mod hostile;
 mod tmux;
 
