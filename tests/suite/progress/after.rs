@@ -155,7 +155,7 @@ fn a_run_of_recordings() {
 }
 
 /// A stream that uses tools at once, is tried again, and waits for a limit, at times of its own.
-fn waiting() -> String {
+pub fn waiting() -> String {
     let mut seq = 0;
     let mut line = |ts: u32, rest: &str| {
         seq += 1;

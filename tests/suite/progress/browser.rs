@@ -1,7 +1,7 @@
 //! The pictures afterwards in the programs they are for: the page in a browser, the trace in Perfetto's trace processor,
 //! the chart in Mermaid.
 
-use super::after::{read, recorded};
+use super::after::{read, recorded, waiting};
 use super::*;
 use crate::browser::{Browser, laid_down, serve};
 use serde_json::{Value, json};
@@ -182,18 +182,14 @@ fn perfetto_opens_the_trace() {
     let Some(mut browser) = Browser::open() else { return };
     let folder = scratch();
     recorded(folder.path(), "--progress none --trace t.json").ok();
-    reports(
-        &{
-            let path = folder.path().join("200");
-            std::fs::create_dir(&path).expect("makes a folder");
-            path
-        },
-        hostile().as_bytes(),
-    )
-    .ok();
+    for (name, stream) in [("200", hostile()), ("waits", waiting())] {
+        let inner = folder.path().join(name);
+        std::fs::create_dir(&inner).expect("makes a folder");
+        reports(&inner, stream.as_bytes()).ok();
+    }
     let address = serve(vec![folder.path().to_owned(), perfetto]);
     browser.screen(1280, 900, "light");
-    for (file, streams) in [("t.json", 5), ("200/t.json", 200)] {
+    for (file, streams) in [("t.json", 5), ("200/t.json", 200), ("waits/t.json", 1)] {
         browser.go("about:blank");
         browser.go(&format!("{address}/?testing=1#!/?url={address}/{file}"));
         until("the trace to be read", || {
@@ -210,6 +206,20 @@ fn perfetto_opens_the_trace() {
         };
         let wrong = ask("select name, value from stats where severity in ('error', 'data_loss') and value > 0");
         assert_eq!(wrong, json!([]), "{file}");
+        if streams == 1 {
+            let slices = ask(
+                "select category, dur / 1000000000 from slice where category in ('attempt', 'backoff', 'limit') order by ts",
+            );
+            let expected = [
+                ("attempt", "30"),
+                ("backoff", "3"),
+                ("attempt", "2"),
+                ("limit", "65"),
+                ("attempt", "2"),
+            ];
+            assert_eq!(slices, json!(expected.map(|(what, seconds)| [what, seconds])));
+            continue;
+        }
         let attempts = ask("select count(*), min(dur) >= 0 from slice where category = 'attempt'");
         assert_eq!(attempts, json!([[streams.to_string(), "1"]]));
         let names = ask("select count(distinct process.name) from process where name is not null");
