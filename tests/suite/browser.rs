@@ -31,9 +31,10 @@ impl Drop for Browser {
         let _ = self.send("", "Browser.close", &json!({}));
         let end = Instant::now() + std::time::Duration::from_secs(5);
         // Its pipe ends with it.
-        while let Ok(_) = self
+        while self
             .messages
             .recv_timeout(end.saturating_duration_since(Instant::now()))
+            .is_ok()
         {}
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -281,6 +281,25 @@ fn two_hundred_streams() {
 }
 
 #[test]
+fn a_summary_of_many_long_answers_has_its_size() {
+    let folder = scratch();
+    let lines = super::browser::hostile();
+    assert!(lines.len() > 4 << 20);
+    reports(folder.path(), lines.as_bytes()).ok();
+    let summary = read(&folder.path().join("s.md"));
+    assert!(
+        ((1 << 20) - 40_000..1 << 20).contains(&summary.len()),
+        "{}",
+        summary.len()
+    );
+    assert_eq!(summary.matches("<summary>").count(), 200);
+    assert_eq!(summary.matches("```mermaid").count(), 1);
+    for gone in ["<script", "<img", "<style", "\u{202e}", "\u{1b}"] {
+        assert!(!summary.contains(gone), "{gone}");
+    }
+}
+
+#[test]
 fn an_old_file_is_there_until_the_new_one_is() {
     let folder = scratch();
     let path = |name: &str| folder.path().join(name);

@@ -65,7 +65,7 @@ fn the_page_in_a_browser() {
 }
 
 /// Two hundred streams that would like to be more than text, with long answers.
-fn hostile() -> String {
+pub fn hostile() -> String {
     let evil = "</pre></details><script>window.owned=1</script><img src=https://example.org/x onerror=window.owned=1>\
                 </style><style>*{display:none}</style>\u{202e}\u{1b}[2J\n```\n\n# <b>x</b>\nclick x href \"javascript:1\"\n";
     let quoted = |text: &str| serde_json::to_string(text).expect("a string");

@@ -6,6 +6,7 @@ mod attach;
 mod browser;
 mod hostile;
 mod tmux;
+mod window;
 
 use crate::harness::*;
 use std::fs::{File, OpenOptions};
