@@ -109,6 +109,8 @@ fn a_failure_tells_its_last_words() {
         assert!(log.contains("\n  | 39 # # [error]e %0A::error::x\n"), "{log}");
         let found = commands(&log);
         assert_eq!(found.len(), 6, "{found:#?}");
+        let annotation = "::error title=a%3A failed::exit 1 (stderr: 39 # # [error]e %250A::error::x)";
+        assert!(found.contains(&annotation), "{found:#?}");
         let log = logs(&lines, "", more);
         assert!(log.contains("\n  | 39 ##[error]e %0A::error::x\n"), "{log}");
         // Without a group for the answer, what an agent said last stands here.
