@@ -147,7 +147,11 @@ fn axis(report: &Report<'_>, look: &Look, out: &mut String) {
         (75, "some", "middle"),
         (100, "", "end"),
     ] {
-        let later = crate::units::brief(whole * percent / 100);
+        let later = whole * percent / 100;
+        let later = match whole.as_millis() {
+            ..1000 => format!("{}ms", later.as_millis()),
+            _ => crate::units::brief(later),
+        };
         put(
             out,
             format_args!("<text class=\"{class}\" x=\"{percent}%\" y=\"20\" text-anchor=\"{anchor}\">+{later}</text>"),
