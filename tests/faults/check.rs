@@ -72,6 +72,7 @@ pub fn check(case: &Case, site: &Site, seen: &Outcome) -> Report {
     if seen.hangs.is_empty() {
         check.codes();
         check.records();
+        check.shown();
     }
     check.report
 }
@@ -338,6 +339,24 @@ impl Check<'_> {
             let drops = on_full == "drop" || (on_full == "spill" && short);
             let gone = matches!(how, Reader::Dies(_)) || given_up;
             self.record("the FIFO", record, whole && !gone, drops);
+        }
+    }
+
+    /// What cl-progress tells to be lost must be lost.
+    fn shown(&mut self) {
+        let shows = |filter: &Filter| matches!(filter, Filter::Progress { .. });
+        let Some(at) = self.case.filters.iter().position(shows) else {
+            return;
+        };
+        let torn = (0..self.case.spawns.len()).any(|spawn| self.forced(Target::Spawn(spawn)));
+        let said = fs::read_to_string(self.site.folder.join("err/cl-progress")).unwrap_or_default();
+        // A line a change: as JSON with a member, in words only where there is something to tell.
+        let lies = said.lines().find(|line| match line.split_once("\"lost\":") {
+            Some((_, rest)) => !rest.starts_with(['0', 'n']),
+            None => line.contains(" lost)"),
+        });
+        if let Some(line) = lies.filter(|_| !torn && self.passes(at)) {
+            self.wrong(format!("cl-progress tells of a loss: {line}"));
         }
     }
 
