@@ -227,6 +227,42 @@ fn a_line_for_each_change() {
 }
 
 #[test]
+fn nothing_is_told_to_be_lost_that_is_there() {
+    // What ends with CR, and halves of lines, go another way through it than the lines between them.
+    let lines: String = (2..40)
+        .map(|seq| {
+            let whole = line("main", seq, &format!("\"n\":{seq}"));
+            match seq {
+                10 | 30 => whole.replace('\n', "\r\n"),
+                20 | 35 => format!("{}{whole}", r#"{"cl":{"stream":"other","seq":1,"ts":1.000000},"half"#),
+                _ => whole,
+            }
+        })
+        .collect();
+    let stream = [start("main"), lines, exits("main", 40, "success")].concat();
+    let done = feed("cl-progress", &["--once", "--progress", "json"], stream.as_bytes()).ok();
+    let main = done
+        .json()
+        .into_iter()
+        .find(|object| object["stream"] == "main")
+        .expect("main");
+    assert_eq!((&main["lost"], &main["lines"]), (&0.into(), &38.into()));
+    // A hole is told all the same, and as large as it is.
+    let holes: String = stream
+        .lines()
+        .filter(|line| !line.contains("\"n\":1"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let done = feed("cl-progress", &["--once", "--progress", "json"], holes.as_bytes()).ok();
+    let main = done
+        .json()
+        .into_iter()
+        .find(|object| object["stream"] == "main")
+        .expect("main");
+    assert_eq!(main["lost"], 10, "{main}");
+}
+
+#[test]
 fn one_frame_that_nobody_can_get() {
     let done = bash("cl-progress --once </dev/null >&-").exits(1);
     assert_eq!(done.err, "cl-progress: stdout: Bad file descriptor\n");
