@@ -177,18 +177,19 @@ pub(super) fn due(line: &[u8], index: &Index) -> Due {
     let Some(members) = index.members(line) else {
         return Due::Now;
     };
-    let mut due = Due::Now;
+    // Both come first, so that the rest need not be looked at.
     for (name, value) in members {
         match (name, value) {
-            (b"type", b"\"assistant\"" | b"\"user\"" | b"\"stream_event\"") => due = Due::Later,
+            (b"type", b"\"assistant\"" | b"\"user\"" | b"\"stream_event\"") => return Due::Later,
             (b"type", b"\"system\"") => {}
             (b"type", _) => return Due::Now,
-            (b"subtype", b"\"init\"") => due = Due::Begins,
-            (b"subtype", b"\"api_retry\"") => due = Due::Later,
+            (b"subtype", b"\"init\"") => return Due::Begins,
+            (b"subtype", b"\"api_retry\"") => return Due::Later,
+            (b"subtype", _) => return Due::Now,
             _ => {}
         }
     }
-    due
+    Due::Now
 }
 
 impl Lines {
