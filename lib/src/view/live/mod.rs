@@ -236,3 +236,6 @@ fn hint(row: &mut Row, keys: &[(&str, &str)]) {
             .push(Style::Dim, &format!(" {what}"));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,7 +141,7 @@ mod tests {
             let text = clean(&text);
             let parts = wrap(&text, columns);
             prop_assert!(parts.iter().all(|part| width(part) <= columns), "{parts:?}");
-            let dense = |text: &str| text.replace(' ', "");
+            let dense = |text: &str| text.replace(char::is_whitespace, "");
             prop_assert_eq!(dense(&parts.concat()), dense(&text));
         }
     }

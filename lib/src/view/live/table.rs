@@ -1,7 +1,7 @@
 //! The streams' own lines, in columns that fit together.
 
 use crate::line::{Outcome, Ts};
-use crate::state::{Phase, Stream};
+use crate::state::Stream;
 use crate::view::clean::width;
 use crate::view::row::{NAME_COLORS, Row, Style};
 use crate::view::words;
@@ -161,8 +161,9 @@ impl<'a> Table<'a> {
     fn does(&self, row: &mut Row, stream: &Stream) {
         let end = row.used() + self.doing;
         let silent = words::silence(stream, self.now).map(|silent| format!("silent for {}", words::clock(silent)));
+        let tail = silent.as_ref().map_or(0, |silent| width(silent) + 2);
         if let Some(progress) = stream.progress.filter(|_| stream.outcome().is_none()) {
-            if self.doing >= *DOING.start() {
+            if self.doing >= *DOING.start() + tail {
                 row.push(Style::Busy, &words::bar(progress, BAR))
                     .push(Style::Plain, " ");
             }
@@ -175,26 +176,24 @@ impl<'a> Table<'a> {
             row.push(Style::Warn, &format!("#{} ", stream.attempt));
         }
         let (style, text) = words::act(stream, self.now, self.zone);
-        let left = end.saturating_sub(row.used());
-        let tail = silent.as_ref().map_or(0, |silent| width(silent) + 2);
-        // Where both do not fit, that it is silent says more.
-        let room = if left >= tail + 6 {
-            left - tail
-        } else {
-            left * usize::from(tail == 0)
+        let left = |row: &Row| end.saturating_sub(row.used());
+        let Some(silent) = silent else {
+            let room = left(row);
+            row.push_cut(style, &text, room);
+            let words = first_words(stream).filter(|_| stream.outcome() == Some(Outcome::Success));
+            if let Some(words) = words.filter(|_| left(row) > 10) {
+                let room = left(row) - 2;
+                row.push(Style::Plain, "  ").push_cut(Style::Dim, words, room);
+            }
+            return;
         };
-        row.push_cut(style, &text, room);
-        if let Some(silent) = silent {
-            if room > 0 {
-                row.push(Style::Plain, ", ");
-            }
-            row.push_cut(Style::Warn, &silent, end.saturating_sub(row.used()));
-        } else if stream.phase == Phase::Ended(Outcome::Success) {
-            let left = end.saturating_sub(row.used() + 2);
-            if let Some(words) = first_words(stream).filter(|_| left >= 8) {
-                row.push(Style::Plain, "  ").push_cut(Style::Dim, words, left);
-            }
+        // Where both do not fit, that it is silent says more.
+        if left(row) >= tail + 6 {
+            let room = left(row) - tail;
+            row.push_cut(style, &text, room).push(Style::Plain, ", ");
         }
+        let room = left(row);
+        row.push_cut(Style::Warn, &silent, room);
     }
 }
 
