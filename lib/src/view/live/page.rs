@@ -51,7 +51,7 @@ pub(super) fn page(
     };
     let style = if top.is_some() { Style::Warn } else { Style::Dim };
     row.push(style, &place).push(Style::Plain, "   ");
-    hint(&mut row, &[("↑↓", "scroll"), ("←→", "other stream"), ("esc", "back")]);
+    hint(&mut row, &[("esc", "back"), ("↑↓", "scroll"), ("←→", "other stream")]);
     rows.push(row);
     rows.truncate(size.rows);
     rows

@@ -214,10 +214,10 @@ fn who(stream: &Stream, roles: bool) -> String {
 
 /// How its answer begins, without what marks a quotation or a list; a heading only where nothing else is there.
 fn first_words(stream: &Stream) -> Option<&str> {
-    const MARKS: [char; 6] = [' ', '#', '*', '>', '`', '-'];
+    const MARKS: [char; 5] = [' ', '#', '*', '>', '-'];
     let answer = stream.end.as_ref()?.exit.text.as_deref()?;
     let heads = |line: &str| line.starts_with('#') || (line.starts_with("**") && line.ends_with("**"));
-    let bare = |line: &str| line.trim_matches(MARKS).is_empty();
+    let bare = |line: &str| line.trim_matches(MARKS).is_empty() || line.starts_with("```");
     let lines = || answer.lines().take(20).map(str::trim).filter(|line| !bare(line));
     let found = lines().find(|line| !heads(line)).or_else(|| lines().next());
     found.map(|line| line.trim_start_matches(MARKS).trim_end_matches(['*', '#', ' ']))

@@ -98,7 +98,7 @@ fn keys_choose_and_open() {
     assert!(board.is_open());
     assert_eq!(
         shown(&board, &state, 3.0, Size { columns: 60, rows: 7 }),
-        "✓ done  success                       2.0s  1.2k tok  $0.012\nall\nis\nwell\n\n\nend   ↑↓ scroll   ←→ other stream   esc back\n"
+        "✓ done  success                       2.0s  1.2k tok  $0.012\nall\nis\nwell\n\n\nend   esc back   ↑↓ scroll   ←→ other stream\n"
     );
     // There is none beyond the last.
     assert_eq!(press(&mut board, &state, &[Key::Right]), Act::Nothing);
