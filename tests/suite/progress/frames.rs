@@ -71,3 +71,20 @@ fn a_text_that_is_opened() {
         check(&pane, &format!("text-{columns}x{rows}"));
     }
 }
+
+/// The picture in the README is made of frames of this run: `.ci/picture` makes it anew.
+#[test]
+fn the_picture_is_fresh() {
+    let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/cl-progress.svg");
+    let done = finish(command(bin_dir().join("examples/picture")), b"").ok();
+    if std::env::var_os("CL_RENEW").is_some() {
+        std::fs::write(&picture, &done.out).expect("writes");
+    }
+    assert!(
+        std::fs::read(&picture).expect("the picture") == done.out,
+        "{} is stale: .ci/picture makes it anew",
+        picture.display()
+    );
+    let text = done.text();
+    assert!(!text.contains("<script") && !text.contains("http://127") && !text.contains('\u{1b}'));
+}

@@ -12,7 +12,7 @@ mod table;
 use super::row::{Row, Style};
 use super::words;
 use crate::line::{Glob, Ts};
-use crate::state::{State, Stream};
+use crate::state::{Phase, State, Stream};
 use crate::sys::terminal::Size;
 pub use board::{Act, Board, Frame};
 use jiff::tz::TimeZone;
@@ -194,7 +194,14 @@ fn tell_counts(row: &mut Row, streams: &[&Stream], now: Ts) {
         let (need, state) = (Need::of(stream, now), words::state(stream));
         match groups.iter_mut().find(|group| group.1 == state) {
             Some(group) => (group.0, group.3) = (group.0.min(need), group.3 + 1),
-            None => groups.push((need, state, words::mark(stream).0, 1)),
+            None => {
+                // One that retries by itself runs like the others that it is counted with.
+                let style = match stream.phase {
+                    Phase::Running => Style::Busy,
+                    _ => words::mark(stream).0,
+                };
+                groups.push((need, state, style, 1));
+            }
         }
     }
     groups.sort_by_key(|group| group.0);

@@ -58,10 +58,10 @@ impl<'a> Table<'a> {
         // The role only where there is room.
         let roles = columns >= ROLES;
         let who = widest(&|stream| width(&who(stream, roles))).unwrap_or(0);
+        // Columns are as wide from the beginning as they will be: nothing moves when figures grow.
         let column = |title: &'static str, rank, least: usize, cell: &dyn Fn(&Stream) -> String| {
             let cells: Vec<String> = streams.iter().map(|(_, stream)| cell(stream)).collect();
             let widest = cells.iter().map(|text| width(text)).max().unwrap_or(0);
-            let least = if titles { title.len() } else { least };
             Figures {
                 title,
                 width: widest.max(least),
@@ -75,11 +75,11 @@ impl<'a> Table<'a> {
             .any(|(_, stream)| stream.kind.is_agent() || stream.cost().is_some());
         let mut figures = vec![
             column("time", TIME, 5, &|stream| words::time(stream, now)),
-            column("lines", LINES, 0, &|stream| match titles {
+            column("lines", LINES, 5, &|stream| match titles {
                 true => words::count(stream.lines),
                 false => words::counted(stream.lines, "line"),
             }),
-            column("tokens", TOKENS, 0, &|stream| match words::tokens(stream.usage()) {
+            column("tokens", TOKENS, 6, &|stream| match words::tokens(stream.usage()) {
                 0 => String::new(),
                 tokens if titles => words::count(tokens),
                 tokens => format!("{} tok", words::count(tokens)),
@@ -183,7 +183,7 @@ impl<'a> Table<'a> {
             let words = first_words(stream).filter(|_| stream.outcome() == Some(Outcome::Success));
             if let Some(words) = words.filter(|_| left(row) > 10) {
                 let room = left(row) - 2;
-                row.push(Style::Plain, "  ").push_cut(Style::Dim, words, room);
+                row.push(Style::Plain, "  ").push_cut(Style::Dim, &words, room);
             }
             return;
         };
@@ -213,12 +213,20 @@ fn who(stream: &Stream, roles: bool) -> String {
 }
 
 /// How its answer begins, without what marks a quotation or a list; a heading only where nothing else is there.
-fn first_words(stream: &Stream) -> Option<&str> {
+fn first_words(stream: &Stream) -> Option<String> {
     const MARKS: [char; 5] = [' ', '#', '*', '>', '-'];
     let answer = stream.end.as_ref()?.exit.text.as_deref()?;
     let heads = |line: &str| line.starts_with('#') || (line.starts_with("**") && line.ends_with("**"));
     let bare = |line: &str| line.trim_matches(MARKS).is_empty() || line.starts_with("```");
     let lines = || answer.lines().take(20).map(str::trim).filter(|line| !bare(line));
     let found = lines().find(|line| !heads(line)).or_else(|| lines().next());
-    found.map(|line| line.trim_start_matches(MARKS).trim_end_matches(['*', '#', ' ']))
+    let line = found?.trim_start_matches(MARKS).trim_end_matches(['#', ' ']);
+    let mut before = ' ';
+    // Marks of emphasis go, a product stays.
+    let plain = line.chars().take(200).filter(|c| {
+        let marks = *c == '*' && before != ' ';
+        before = *c;
+        !marks
+    });
+    Some(plain.collect())
 }

@@ -82,7 +82,7 @@ fn a_done_stream_is_folded_to_how_its_answer_begins() {
     let exit = r##""type":"cl","subtype":"exit","outcome":"success","duration":2.0,"text":"# Title\n\n- **The** first \u001b[31mwords*\n""##;
     put(&mut state, "a", 3, 2.0, exit);
     let frame = shown(&Board::default(), &state, 3.0, SIZE);
-    assert!(frame.contains("success  The** first words "), "{frame}");
+    assert!(frame.contains("success  The first words "), "{frame}");
     assert!(!frame.contains("something"));
 }
 
