@@ -429,7 +429,7 @@ impl Watch {
         let _ = self.output.finish();
         let shown = match &mut self.output {
             // Whoever waited for this end may have written below the picture by now.
-            Output::Live(live) if !turn.dirty() && !(whole && live.is_marked()) && !live.board.is_open() => Ok(()),
+            Output::Live(live) if !(turn.dirty() || live.board.is_open() || whole && live.is_marked()) => Ok(()),
             Output::Live(live) => {
                 if !whole {
                     live.leave();
