@@ -12,6 +12,7 @@ pub mod outcome;
 pub mod policy;
 pub mod replay;
 pub mod role;
+pub mod runs;
 pub mod sink;
 pub mod source;
 pub mod state;
