@@ -236,7 +236,7 @@ fn turns_of_a_kept_worker() {
     // Nobody is silent who waits for us.
     assert_eq!(
         frame(&state, 300.0, 100, 9),
-        "◦ a  claude  turn 2: error: 529, waiting for the next prompt                5m00s  2 lines\n\
+        "◦ a  claude  turn 2: error: 529, waiting for the next prompt          5m00s  2 lines\n\
          1 stream: 1 idle · 5m00s · 2 lines\n"
     );
     let object = object(&state.streams()[0], at(300.0));

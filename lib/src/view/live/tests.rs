@@ -104,7 +104,7 @@ fn keys_choose_and_open() {
     assert_eq!(press(&mut board, &state, &[Key::Right]), Act::Nothing);
     press(&mut board, &state, &[Key::Left]);
     let text = shown(&board, &state, 3.0, SIZE);
-    assert!(text.starts_with("● main  claude  Bash: cargo test"), "{text}");
+    assert!(text.starts_with("● main  Bash: cargo test"), "{text}");
     assert!(
         text.contains("1 tool call") && text.contains("→ Bash cargo test"),
         "{text}"
