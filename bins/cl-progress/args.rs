@@ -16,9 +16,12 @@ use std::time::Duration;
 /// a terminal), or given a RUN, it only draws, until all streams have ended. Several may look at one run, and one that
 /// has ended draws its end.
 ///
-/// The picture has a line for each stream: its state, name, agent, time, lines, tokens, cost, how far it is, and what it
-/// does now or how it ended; below it its last messages; at the bottom a line that sums up. It fits the terminal it is
-/// drawn on: what matters least goes first. It stands below what the terminal showed, and stays there at the end.
+/// The picture has a line for each stream: its state, name, agent (and role, where the name does not tell it), how far
+/// it is, what it does now or how it ended, time, lines, tokens, cost; below it its last messages. Streams that failed
+/// come first, then those that wait, retry or are silent for a minute, then those at work; what is done is folded to its
+/// line. At the bottom a line sums up, and tells how much time was saved against one stream after the other. The picture
+/// fits the terminal: what matters least goes first. It stands below what the terminal showed, and stays there at the
+/// end.
 ///
 /// What workers wrote is shown without escape sequences and control characters.
 #[derive(Debug, Parser)]
@@ -73,6 +76,13 @@ pub struct Args {
     #[arg(long)]
     pub once: bool,
 
+    /// Show the run as it was that long after its first line
+    ///
+    /// Only of a RUN. On a terminal that picture stands, to be looked into, until q or Ctrl-C; elsewhere, or with
+    /// --once, it is shown once.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub at: Option<Duration>,
+
     /// At the end, append the run to FILE as Markdown: a table, a chart, the answers folded
     ///
     /// Meant for the file that $GITHUB_STEP_SUMMARY names. With what it holds already it stays below 1 MiB, which is all
@@ -123,7 +133,30 @@ pub const MANUAL: &manual::Sections = &[
             Item("–", "Cancelled."),
             Item("?", "Ended, nobody knows how."),
             Item("·", "Not begun."),
+            Item("◦", "Kept, and waiting for its next prompt."),
             Text("Tokens are those read fresh, put into a cache, and written; reading from a cache is not counted."),
+        ],
+    ),
+    (
+        "Keys",
+        &[
+            Text(
+                "They work while cl-progress draws in the foreground, unless another program reads keys from the terminal one by one. All else that is typed is ignored until the end.",
+            ),
+            Item(
+                "Up, Down, k, j",
+                "Choose a stream; Page Up, Page Down, Home and End go further.",
+            ),
+            Item(
+                "Enter",
+                "Open what the chosen stream said, on the whole screen: as much as is kept, 128 KiB. Up, Down, Page Up, Page Down, Home and End scroll; at its end it follows what comes. Left and Right open another stream; Escape or q leads back. A text that is open when the run ends stays open, unless a pipe goes on behind us.",
+            ),
+            Item("s", "Sort by need, time, cost or name."),
+            Item("Escape", "Choose none."),
+            Item(
+                "q",
+                "Close the picture. In the middle of a pipe the stream flows on; otherwise cl-progress ends, and at the end of a pipe that cancels what writes to it.",
+            ),
         ],
     ),
     (

@@ -28,6 +28,8 @@ pub struct Fold {
     long: HashMap<Id, bool>,
     /// What may still be read of a flood, in bytes, and since when that is so; `None` reads all.
     calm: Option<(f64, Instant)>,
+    /// Lines that are later than this are not folded.
+    until: Option<Ts>,
 }
 
 impl Fold {
@@ -45,6 +47,11 @@ impl Fold {
         }
     }
 
+    /// Folds only what had been written by then.
+    pub fn until(&mut self, until: Option<Ts>) {
+        self.until = until;
+    }
+
     /// A source appears. `name` is for its lines without header, `shown` what to call it.
     pub fn joined(&mut self, id: Id, name: Name, shown: String, regular: bool) {
         let intake = Intake::new(name, shown, regular, false).of_some_lines();
@@ -59,7 +66,7 @@ impl Fold {
             let line = &block[at..at + feed];
             at += feed + 1;
             if is_sound(line) {
-                one(&mut self.state, line, skim, told);
+                one(&mut self.state, line, (skim, self.until), told);
             } else {
                 self.odd(
                     id,
@@ -80,7 +87,7 @@ impl Fold {
         let headed = *self.long.entry(id).or_insert_with(|| {
             let headed = header(bytes).is_some();
             if headed {
-                one(&mut self.state, bytes, true, told);
+                one(&mut self.state, bytes, (true, self.until), told);
             }
             headed
         });
@@ -102,6 +109,7 @@ impl Fold {
         if let Some(mut intake) = self.intakes.remove(&id) {
             let mut out = Folding {
                 state: &mut self.state,
+                until: self.until,
                 told,
             };
             let _ = intake.end(None, Ts::now(), &mut self.registry, &mut out);
@@ -134,6 +142,7 @@ impl Fold {
         };
         let mut out = Folding {
             state: &mut self.state,
+            until: self.until,
             told,
         };
         // Folding does not fail.
@@ -146,7 +155,12 @@ fn is_sound(line: &[u8]) -> bool {
     line.last() == Some(&b'}') && header(line).is_some() && find_header(line).is_none()
 }
 
-fn one(state: &mut State, line: &[u8], skim: bool, told: Told<'_>) {
+fn one(state: &mut State, line: &[u8], (skim, until): (bool, Option<Ts>), told: Told<'_>) {
+    if let Some(until) = until
+        && header(line).is_some_and(|header| header.ts > until)
+    {
+        return;
+    }
     let place = if skim { state.skim(line) } else { state.line(line) };
     if let Some(place) = place {
         let stream = &state.streams()[place];
@@ -157,6 +171,7 @@ fn one(state: &mut State, line: &[u8], skim: bool, told: Told<'_>) {
 /// Where an intake's lines go.
 struct Folding<'a> {
     state: &'a mut State,
+    until: Option<Ts>,
     told: Told<'a>,
 }
 
@@ -167,7 +182,7 @@ impl Out for Folding<'_> {
 
     fn lines(&mut self, lines: &[u8]) -> io::Result<()> {
         for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            one(self.state, line, false, self.told);
+            one(self.state, line, (false, self.until), self.told);
         }
         Ok(())
     }

@@ -3,9 +3,12 @@
 use harmony::line::Ts;
 use harmony::state::{State, Stream};
 use harmony::sys::terminal::Terminal;
-use harmony::view::{Changes, Look, Screen, alive, change, command_free, day, entry, object, picture, total};
+use harmony::view::{
+    Act, Board, Changes, Frame, Keys, Look, Screen, alive, change, command_free, day, entry, object, total,
+};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::EpollFlags;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -36,34 +39,109 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Live {
     pub terminal: Terminal,
-    pub screen: Screen,
+    pub board: Board,
+    screen: Screen,
+    keys: Keys,
+    /// Whether keys are ours.
+    held: bool,
+    /// Whether the picture tells which keys there are before any was pressed.
+    hints: bool,
+    /// When a byte that begins a sequence is taken for the key Escape.
+    pub escape: Option<Instant>,
 }
 
+/// The bytes of one key come closer together than this.
+const SEQUENCE: Duration = Duration::from_millis(40);
+
 impl Live {
-    pub fn new(terminal: Terminal) -> Self {
+    /// `hints` says whether the picture tells of keys unasked.
+    pub fn new(terminal: Terminal, hints: bool) -> Self {
         Self {
             terminal,
+            board: Board::default(),
             screen: Screen::default(),
+            keys: Keys::default(),
+            held: false,
+            hints,
+            escape: None,
         }
     }
 
     /// Draws, unless the terminal still has a frame to take, or is not ours at the moment.
-    pub fn draw(&mut self, state: &State, look: &Look) -> io::Result<()> {
+    pub fn draw(&mut self, state: &State, now: Ts, look: &Look) -> io::Result<()> {
         if self.terminal.busy() {
             return Ok(());
         }
         if !self.terminal.foreground() {
-            self.screen.forget();
+            self.leave();
             return Ok(());
         }
+        // Whoever has to have the terminal for itself has taken it by the time that a stream begins.
+        self.held = look.streams(state).next().is_some() && self.terminal.take_keys();
+        self.show(state, now, look)
+    }
+
+    /// Draws what stays when we are gone.
+    pub fn draw_last(&mut self, state: &State, now: Ts, look: &Look) -> io::Result<()> {
+        self.board.close();
+        self.held = false;
+        if !self.terminal.foreground() {
+            return Ok(());
+        }
+        self.show(state, now, look)
+    }
+
+    fn show(&mut self, state: &State, now: Ts, look: &Look) -> io::Result<()> {
         let size = self.terminal.size();
-        let mut room = size;
-        // The cursor rests below.
-        room.rows = room.rows.saturating_sub(1).max(1);
-        match self.screen.draw(picture(state, Ts::now(), room, look), size) {
-            Some(bytes) => self.terminal.write(&bytes),
+        let hints = self.held && (self.hints || self.board.is_used());
+        let (other, bytes) = match self.board.frame(state, now, size, look, hints) {
+            Frame::Streams(rows) => (false, self.screen.draw(rows, size)),
+            Frame::Text(rows) => (true, self.screen.draw_other(rows, size)),
+        };
+        match bytes {
+            Some(bytes) => self.terminal.write_on(other, &bytes),
             None => Ok(()),
         }
+    }
+
+    /// Whether something is shown that belongs to keys.
+    pub fn is_marked(&self) -> bool {
+        self.held && (self.hints || self.board.is_used())
+    }
+
+    /// Leaves the terminal to others; the next frame begins where the cursor then is.
+    pub fn leave(&mut self) {
+        self.terminal.restore();
+        self.screen.forget();
+        (self.held, self.escape) = (false, None);
+    }
+
+    /// Does what keys ask for that have been pressed.
+    pub fn pressed(&mut self, state: &State, now: Ts, look: &Look) -> io::Result<Act> {
+        let mut bytes = [0; 256];
+        let count = self.terminal.read_keys(&mut bytes)?;
+        if count == 0 {
+            self.held = self.terminal.take_keys();
+            return Ok(Act::Nothing);
+        }
+        let size = self.terminal.size();
+        let mut act = Act::Nothing;
+        for key in self.keys.take(&bytes[..count]) {
+            act = act.max(self.board.press(key, state, now, size, look));
+        }
+        self.escape = self.keys.awaits().then(|| Instant::now() + SEQUENCE);
+        Ok(act)
+    }
+
+    /// Takes what looked like the beginning of a sequence for the key Escape, when it is time.
+    pub fn settle(&mut self, state: &State, now: Ts, look: &Look) -> Act {
+        if self.escape.is_none_or(|at| at > Instant::now()) {
+            return Act::Nothing;
+        }
+        self.escape = None;
+        let size = self.terminal.size();
+        let key = self.keys.settle();
+        key.map_or(Act::Nothing, |key| self.board.press(key, state, now, size, look))
     }
 }
 
@@ -216,6 +294,15 @@ impl Output {
             Self::Log(log) => Some(log.file.as_fd()),
             Self::Nowhere => None,
         }
+    }
+
+    /// What the descriptor is to be watched for.
+    pub fn wants(&self) -> EpollFlags {
+        let keys = matches!(self, Self::Live(live) if live.held);
+        let mut wants = EpollFlags::empty();
+        wants.set(EpollFlags::EPOLLOUT, self.busy());
+        wants.set(EpollFlags::EPOLLIN, keys);
+        wants
     }
 
     /// Whether something waits for room.

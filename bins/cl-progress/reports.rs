@@ -44,8 +44,7 @@ impl Reports {
     }
 
     /// Writes them; says what could not be written, and whether all was.
-    pub fn write(&self, state: &State, look: &Look) -> bool {
-        let now = Ts::now();
+    pub fn write(&self, state: &State, now: Ts, look: &Look) -> bool {
         let mut whole = true;
         let mut wrote = |path: &Path, written: io::Result<()>| {
             if let Err(error) = written {

@@ -8,7 +8,7 @@ use crate::reports::Reports;
 use crate::signals::{self, DRAWING, Signals};
 use crate::watch::Watch;
 use harmony::cli::{Failure, complain, reason};
-use harmony::line::{Name, Ts};
+use harmony::line::{Name, Ts, header};
 use harmony::runs;
 use harmony::source::{Named, Place, Sources, Step};
 use harmony::state::Stream;
@@ -36,11 +36,17 @@ pub fn run(mut args: Args) -> Result<u8, Failure> {
         return Err(Failure::io("stdin", &Errno::EBADF.into()));
     }
     let reports = Reports::asked(&args)?;
-    if args.once {
+    let at = match (&args.run, args.at) {
+        (Some(run), Some(at)) => Some(Ts(began(run)?.0.saturating_add(at.as_micros() as u64))),
+        (None, Some(_)) => return Err(Failure::usage("--at shows a run that is kept: name its folder or file")),
+        (_, None) => None,
+    };
+    let still = at.is_some() && surroundings.choose(args.progress) != How::Tty;
+    if args.once || still {
         if was_closed(1) {
             return Err(Failure::io("stdout", &Errno::EBADF.into()));
         }
-        return once(&args, &reports, surroundings.actions);
+        return once(&args, at, &reports, surroundings.actions);
     }
     surroundings.passes = reads_stdin && !surroundings.stdout;
     let how = surroundings.choose(args.progress);
@@ -52,7 +58,7 @@ pub fn run(mut args: Args) -> Result<u8, Failure> {
             return pass();
         }
     }
-    watch(&args, how, surroundings, reports)
+    watch(&args, at, how, surroundings, reports)
 }
 
 /// The run that is meant: the one that was named, or at a terminal without a name the newest; else stdin. Where it is
@@ -131,7 +137,7 @@ fn pass() -> Result<u8, Failure> {
 }
 
 /// Shows the run until it has ended, and passes the stream on where there is someone to pass it on to.
-fn watch(args: &Args, how: How, surroundings: Surroundings, reports: Reports) -> Result<u8, Failure> {
+fn watch(args: &Args, at: Option<Ts>, how: How, surroundings: Surroundings, reports: Reports) -> Result<u8, Failure> {
     let passes = surroundings.passes;
     let signals = Signals::catch(if how == How::Tty { DRAWING } else { &[] });
     let signals = signals.map_err(|error| Failure::io("signals", &error))?;
@@ -164,9 +170,15 @@ fn watch(args: &Args, how: How, surroundings: Surroundings, reports: Reports) ->
         pump = Some(std::thread::spawn(move || pump::run(Some(copy))));
         read
     });
+    let mut fold = Fold::new(args.agent, passes, reports.any());
+    fold.until(at);
+    if how == How::Tty {
+        fold.state.remember();
+    }
     let seen = Watch {
         sources,
-        fold: Fold::new(args.agent, passes, reports.any()),
+        fold,
+        at,
         look,
         output,
         signals,
@@ -210,7 +222,7 @@ fn output(how: How, surroundings: Surroundings) -> Result<Output, Failure> {
                     "no terminal to draw on ({why}): use --progress plain, or --once"
                 ))
             })?;
-            Output::Live(Box::new(Live::new(terminal)))
+            Output::Live(Box::new(Live::new(terminal, !passes)))
         }
         How::Plain | How::Json => {
             let own = aside.try_clone_to_owned().map(File::from);
@@ -221,12 +233,35 @@ fn output(how: How, surroundings: Surroundings) -> Result<Output, Failure> {
     })
 }
 
-/// Shows the run as it is now.
-fn once(args: &Args, reports: &Reports, actions: bool) -> Result<u8, Failure> {
+/// When the run's first line was written.
+fn began(run: &Path) -> Result<Ts, Failure> {
+    let mut sources = sources(false)?;
+    add(&mut sources, Place::Path(run.to_owned()), Some(run))?;
+    let mut began: Option<Ts> = None;
+    loop {
+        match sources.next(None).map_err(|error| Failure::io("epoll", &error))? {
+            Step::Lines(_, lines) => {
+                let times = lines
+                    .split(|byte| *byte == b'\n')
+                    .filter_map(header)
+                    .map(|head| head.ts);
+                began = began.into_iter().chain(times).min();
+            }
+            Step::Failed(_, error) => return Err(Failure::io(run.display(), &error)),
+            Step::Ended => break,
+            _ => {}
+        }
+    }
+    began.ok_or_else(|| Failure::usage(format!("{}: no line tells its time: leave out --at", run.display())))
+}
+
+/// Shows the run as it is now, or was at a time.
+fn once(args: &Args, at: Option<Ts>, reports: &Reports, actions: bool) -> Result<u8, Failure> {
     let mut sources = sources(false)?;
     let place = args.run.clone().map_or(Place::Inherited(0), Place::Path);
     add(&mut sources, place, args.run.as_deref())?;
     let mut fold = Fold::new(args.agent, false, reports.any());
+    fold.until(at);
     let mut failed = false;
     let told: &mut dyn FnMut(usize, &Stream, Ts) = &mut |_, _, _| {};
     loop {
@@ -259,15 +294,16 @@ fn once(args: &Args, reports: &Reports, actions: bool) -> Result<u8, Failure> {
         only: args.only.clone(),
         zone: TimeZone::system(),
     };
-    failed |= !reports.write(&fold.state, &look);
-    match io::stdout().write_all(frame(args.progress, &fold, &look, actions).as_bytes()) {
+    let now = at.unwrap_or_else(Ts::now);
+    failed |= !reports.write(&fold.state, now, &look);
+    match io::stdout().write_all(frame(args.progress, &fold, now, &look, actions).as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::io("stdout", &error)),
         _ => Ok(u8::from(failed)),
     }
 }
 
-fn frame(how: How, fold: &Fold, look: &Look, actions: bool) -> String {
-    let (state, now) = (&fold.state, Ts::now());
+fn frame(how: How, fold: &Fold, now: Ts, look: &Look, actions: bool) -> String {
+    let state = &fold.state;
     let lines: Vec<String> = match how {
         How::None => Vec::new(),
         How::Plain => {

@@ -9,7 +9,7 @@ use harmony::cli::{Failure, complain, reason};
 use harmony::line::Ts;
 use harmony::source::{Sources, Step};
 use harmony::state::Stream;
-use harmony::view::Look;
+use harmony::view::{Act, Look};
 use nix::errno::Errno;
 use nix::libc::{SIGCONT, SIGTSTP};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -31,12 +31,14 @@ const BUSY: usize = 20;
 
 const SIGNAL: u64 = 0;
 const WAKE: u64 = 1;
-const ROOM: u64 = 2;
+const SCREEN: u64 = 2;
 
 /// What is shown, from what, and where.
 pub struct Watch {
     pub sources: Sources,
     pub fold: Fold,
+    /// The time that is shown, where it is not the present.
+    pub at: Option<Ts>,
     pub look: Look,
     pub output: Output,
     pub signals: Signals,
@@ -63,8 +65,8 @@ pub struct Seen {
 struct Loop {
     /// Signals, the pump's call and room in the output, behind one descriptor that the sources watch.
     calls: Epoll,
-    /// Whether the output is watched for room.
-    listed: bool,
+    /// What the output is watched for.
+    listed: EpollFlags,
     /// Lines since the picture was last drawn.
     lines: usize,
     /// Whether it is to be drawn anew without any.
@@ -103,7 +105,7 @@ impl Watch {
         let start = Instant::now();
         let mut turn = Loop {
             calls,
-            listed: false,
+            listed: EpollFlags::empty(),
             lines: 0,
             stale: true,
             hasty: false,
@@ -122,8 +124,14 @@ impl Watch {
         let whole = !matches!(pumped, Some(Ok(Ok(Over::Reader))));
         // One that came together with the end counts as well.
         self.signals(&mut turn);
+        // A stream that stopped without its end is lost, if all there is has been read.
+        if turn.ended && whole && !self.follows {
+            turn.stale |= !self.look.all_ended(&self.fold.state);
+            self.fold.state.finish();
+        }
+        self.linger(&mut turn).map_err(failed)?;
         self.end(&turn, whole);
-        turn.failed |= !self.reports.write(&self.fold.state, &self.look);
+        turn.failed |= !self.reports.write(&self.fold.state, self.now(), &self.look);
         match pumped {
             Some(Ok(Err(failure))) => Err(failure),
             _ => Ok(Seen {
@@ -131,6 +139,11 @@ impl Watch {
                 failed: turn.failed,
             }),
         }
+    }
+
+    /// The time that is shown.
+    fn now(&self) -> Ts {
+        self.at.unwrap_or_else(Ts::now)
     }
 
     fn listen(&self) -> io::Result<Epoll> {
@@ -145,7 +158,8 @@ impl Watch {
     /// Takes one step of the input, and shows what is due.
     fn turn(&mut self, turn: &mut Loop) -> io::Result<()> {
         let now = Instant::now();
-        let wait = self.due(turn, now).map(|due| due.saturating_duration_since(now));
+        let due = self.due(turn, now).into_iter().chain(self.escape()).min();
+        let wait = due.map(|due| due.saturating_duration_since(now));
         let (look, output, lines) = (&self.look, &mut self.output, &mut turn.lines);
         let mut told = |place: usize, stream: &Stream, at: Ts| {
             *lines += 1;
@@ -187,6 +201,7 @@ impl Watch {
             turn.complete = complete;
             turn.over |= self.follows && complete;
         }
+        self.settle(turn);
         self.show(turn)?;
         // What comes while the picture stands lies in the pump's pipe: it is taken all at once.
         if quiet && turn.lines > BUSY && self.wake.is_some() && !turn.over {
@@ -209,8 +224,8 @@ impl Watch {
             Output::Live(live) if live.terminal.busy() => None,
             Output::Live(_) if turn.hasty => Some(now),
             Output::Live(_) if turn.dirty() => Some(turn.drawn + self.interval),
-            Output::Live(_) => running().then(|| turn.drawn + TICK),
-            Output::Log(log) if log.busy() && !turn.listed => Some(now),
+            Output::Live(_) => (self.at.is_none() && running()).then(|| turn.drawn + TICK),
+            Output::Log(log) if log.busy() && turn.listed.is_empty() => Some(now),
             Output::Log(log) => running().then(|| log.alive + ALIVE),
         }
     }
@@ -219,10 +234,11 @@ impl Watch {
     fn show(&mut self, turn: &mut Loop) -> io::Result<()> {
         let now = Instant::now();
         let due = self.due(turn, now).is_some_and(|due| due <= now);
+        let time = self.now();
         let shown = match &mut self.output {
             Output::Live(live) if due => {
                 turn.shown(now);
-                live.draw(&self.fold.state, &self.look)
+                live.draw(&self.fold.state, time, &self.look)
             }
             Output::Log(log) => {
                 if turn.dirty() && now >= turn.drawn + self.interval {
@@ -248,30 +264,101 @@ impl Watch {
         }
     }
 
-    /// Has the output watched for room while something waits for it.
+    /// Has the output watched for room while something waits for it, and for keys while they are ours.
     fn list(&mut self, turn: &mut Loop) -> io::Result<()> {
-        if self.output.busy() == turn.listed {
+        let wants = self.output.wants();
+        if wants == turn.listed {
             return Ok(());
         }
-        if turn.listed {
+        let mut event = EpollEvent::new(wants, SCREEN);
+        let Some(fd) = self.output.fd().filter(|_| !wants.is_empty()) else {
             self.unlist(turn);
-        } else if let Some(fd) = self.output.fd() {
-            match turn.calls.add(fd, EpollEvent::new(EpollFlags::EPOLLOUT, ROOM)) {
-                Ok(()) => turn.listed = true,
-                // A regular file always has room.
-                Err(Errno::EPERM) => {}
-                Err(error) => return Err(error.into()),
-            }
+            return Ok(());
+        };
+        let listed = match turn.listed.is_empty() {
+            true => turn.calls.add(fd, event),
+            false => turn.calls.modify(fd, &mut event),
+        };
+        match listed {
+            Ok(()) => turn.listed = wants,
+            // A regular file always has room.
+            Err(Errno::EPERM) => {}
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }
 
     fn unlist(&mut self, turn: &mut Loop) {
-        if std::mem::take(&mut turn.listed)
+        if !std::mem::replace(&mut turn.listed, EpollFlags::empty()).is_empty()
             && let Some(fd) = self.output.fd()
         {
             let _ = turn.calls.delete(fd);
         }
+    }
+
+    /// When something that was typed is to be taken for a key.
+    fn escape(&self) -> Option<Instant> {
+        match &self.output {
+            Output::Live(live) => live.escape,
+            _ => None,
+        }
+    }
+
+    fn settle(&mut self, turn: &mut Loop) {
+        let now = self.now();
+        if let Output::Live(live) = &mut self.output {
+            let act = live.settle(&self.fold.state, now, &self.look);
+            self.act(turn, act);
+        }
+    }
+
+    /// Takes what was typed.
+    fn keys(&mut self, turn: &mut Loop) {
+        let now = self.now();
+        if let Output::Live(live) = &mut self.output {
+            match live.pressed(&self.fold.state, now, &self.look) {
+                Ok(act) => self.act(turn, act),
+                Err(error) => self.took(turn, Err(error)),
+            }
+        }
+    }
+
+    fn act(&mut self, turn: &mut Loop, act: Act) {
+        match act {
+            Act::Nothing => {}
+            // Whoever pressed it waits for it.
+            Act::Draw => (turn.stale, turn.hasty) = (true, true),
+            Act::Close => self.close(turn),
+        }
+    }
+
+    /// Closes the picture; what flows through us flows on.
+    fn close(&mut self, turn: &mut Loop) {
+        turn.stale = true;
+        if self.wake.is_none() {
+            turn.over = true;
+            return;
+        }
+        let now = self.now();
+        if let Output::Live(live) = &mut self.output {
+            let _ = live.draw_last(&self.fold.state, now, &self.look);
+            let _ = self.output.finish();
+            self.unlist(turn);
+            self.output = Output::Nowhere;
+        }
+    }
+
+    /// A text that is open at the end stays as long as somebody reads it, where nobody waits for us.
+    fn linger(&mut self, turn: &mut Loop) -> io::Result<()> {
+        let open = |output: &Output| matches!(output, Output::Live(live) if live.board.is_open());
+        while self.wake.is_none() && turn.signal.is_none() && open(&self.output) {
+            self.show(turn)?;
+            let now = Instant::now();
+            let wait = self.escape().map(|at| at.saturating_duration_since(now));
+            self.calls(turn, wait)?;
+            self.settle(turn);
+        }
+        Ok(())
     }
 
     /// Waits for signals, the pump's call and room in the output, and does what they ask for.
@@ -296,6 +383,9 @@ impl Watch {
                 _ => {
                     let flushed = self.output.flush();
                     self.took(turn, flushed);
+                    if event.events() != EpollFlags::EPOLLOUT {
+                        self.keys(turn);
+                    }
                 }
             }
         }
@@ -307,13 +397,11 @@ impl Watch {
             turn.stale = true;
             match signal {
                 SIGTSTP => {
-                    if let Output::Live(live) = &mut self.output {
-                        live.terminal.restore();
-                    }
+                    self.leave();
                     let _ = raise(Signal::SIGSTOP);
-                    self.afresh();
+                    self.leave();
                 }
-                SIGCONT => self.afresh(),
+                SIGCONT => self.leave(),
                 ending if Signals::ends(ending) => {
                     // In the middle of a pipe the rest of the stream is let through, at the first time.
                     if turn.signal.is_some() || self.wake.is_none() {
@@ -326,32 +414,27 @@ impl Watch {
         }
     }
 
-    /// Others had the terminal meanwhile.
-    fn afresh(&mut self) {
+    /// Others have the terminal for a while, or had it.
+    fn leave(&mut self) {
         if let Output::Live(live) = &mut self.output {
-            live.screen.forget();
+            live.leave();
         }
     }
 
-    /// Shows the last of it. A stream that stopped without its end is lost, if all there is has been read.
+    /// Shows the last of it.
     fn end(&mut self, turn: &Loop, whole: bool) {
-        let look = &self.look;
-        let mut news = turn.dirty();
-        if turn.ended && whole && !self.follows {
-            news |= !look.all_ended(&self.fold.state);
-            self.fold.state.finish();
-        }
+        let (look, now) = (&self.look, self.now());
         let state = &self.fold.state;
         // A frame that waits comes first: the last one is not left out for it.
         let _ = self.output.finish();
         let shown = match &mut self.output {
             // Whoever waited for this end may have written below the picture by now.
-            Output::Live(_) if !news => Ok(()),
+            Output::Live(live) if !(turn.dirty() || live.board.is_open() || whole && live.is_marked()) => Ok(()),
             Output::Live(live) => {
                 if !whole {
-                    live.screen.forget();
+                    live.leave();
                 }
-                live.draw(state, look)
+                live.draw_last(state, now, look)
             }
             Output::Log(log) => {
                 for (place, stream) in look.streams(state) {

@@ -5,6 +5,7 @@ json\t'An object a change'
 none\t'Nothing'"
 complete -c cl-progress -s i -l interval -d 'How long a frame stands at least: 50ms or more' -r
 complete -c cl-progress -s n -l lines -d 'How many lines of its last messages to show for each stream, room permitting' -r
+complete -c cl-progress -l at -d 'Show the run as it was that long after its first line' -r
 complete -c cl-progress -l summary -d 'At the end, append the run to FILE as Markdown: a table, a chart, the answers folded' -r -F
 complete -c cl-progress -l trace -d 'At the end, write to FILE what happened when, as ui.perfetto.dev opens it' -r -F
 complete -c cl-progress -l html -d 'At the end, write the run to FILE as a page for a browser' -r -F

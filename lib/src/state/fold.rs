@@ -80,9 +80,10 @@ fn gap(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
 
 /// A stream that is known begins anew.
 fn anew(stream: &mut Stream, ts: Ts) {
-    let (assumed, track) = (stream.assumed, stream.track.take());
+    let (assumed, keep, track) = (stream.assumed, stream.keep, stream.track.take());
     *stream = Stream::new(&std::mem::take(&mut stream.name), ts);
     stream.assume(assumed);
+    stream.keep = keep;
     stream.track = track.map(|track| Box::new(track.anew()));
 }
 

@@ -14,6 +14,7 @@ use memchr::memmem::Finder;
 pub use progress::Progress;
 use std::collections::HashMap;
 use std::sync::LazyLock;
+use stream::Keep;
 pub use stream::{Activity, End, Limit, MESSAGE_BYTES, MESSAGES, Message, Phase, Stream, Voice};
 
 /// The picture of a run.
@@ -27,6 +28,8 @@ pub struct State {
     assume: Option<Kind>,
     /// Whether it is kept what happened when.
     records: bool,
+    /// Whether more of what is said is kept than shows what goes on.
+    remembers: bool,
     /// Lines without a header: they belong to no stream.
     pub stray: u64,
     /// The time of the latest line.
@@ -68,6 +71,11 @@ impl State {
     /// Keeps from now on what happened when in each stream that appears.
     pub fn record(&mut self) {
         self.records = true;
+    }
+
+    /// Keeps from now on as much of what each new stream says as somebody may want to read.
+    pub fn remember(&mut self) {
+        self.remembers = true;
     }
 
     /// Takes one line (without its line feed); the place of its stream in [`State::streams`], `None` where it belongs
@@ -156,6 +164,9 @@ impl State {
         }
         let mut stream = Stream::new(name, ts);
         stream.assume(self.assume);
+        if self.remembers {
+            stream.keep = Keep::MANY;
+        }
         let count = self.streams.len() + 1;
         if self.records {
             stream.track = Some(Box::new(Track::new(count)));

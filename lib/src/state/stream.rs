@@ -12,6 +12,31 @@ pub const MESSAGES: usize = 32;
 /// How much of one message is kept, in bytes: its end, which is what is new.
 pub const MESSAGE_BYTES: usize = 2000;
 
+/// How much of what was said a stream keeps.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keep {
+    messages: usize,
+    /// Bytes of one message.
+    each: usize,
+    /// Bytes of all but the newest.
+    all: usize,
+}
+
+impl Keep {
+    /// Enough to see what goes on.
+    pub(super) const FEW: Self = Self {
+        messages: MESSAGES,
+        each: MESSAGE_BYTES,
+        all: MESSAGES * MESSAGE_BYTES * 2,
+    };
+    /// Enough to read it.
+    pub(super) const MANY: Self = Self {
+        messages: 400,
+        each: 16 << 10,
+        all: 128 << 10,
+    };
+}
+
 /// Where a stream stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Phase {
@@ -96,7 +121,7 @@ pub struct Message {
     pub ts: Ts,
     /// Who said it.
     pub voice: Voice,
-    /// What, at most [`MESSAGE_BYTES`] of its end.
+    /// What, at most [`MESSAGE_BYTES`] of its end, unless more is to be remembered.
     pub text: String,
 }
 
@@ -168,6 +193,8 @@ pub struct Stream {
     pub limit: Option<Limit>,
     /// The last messages, the newest last.
     pub messages: VecDeque<Message>,
+    /// How many messages there have been, those included that are kept no more.
+    pub said: u64,
     /// CPU seconds and resident bytes of the worker's tree, as last told.
     pub load: Option<(f64, u64)>,
     /// Why it is being stopped, where it is.
@@ -190,6 +217,9 @@ pub struct Stream {
     pub(super) open_tools: Vec<(String, String, String)>,
     pub(super) before: (Usage, Option<f64>),
     pub(super) output: Output,
+    pub(super) keep: Keep,
+    /// Bytes of all messages but the newest.
+    kept: usize,
 }
 
 /// A plain command's stdout, kept as its answer as long as it is small.
@@ -242,6 +272,7 @@ impl Stream {
             background: Vec::new(),
             limit: None,
             messages: VecDeque::new(),
+            said: 0,
             load: None,
             stop: None,
             again: None,
@@ -257,6 +288,8 @@ impl Stream {
             open_tools: Vec::new(),
             before: (Usage::default(), None),
             output: Output::default(),
+            keep: Keep::FEW,
+            kept: 0,
         }
     }
 
@@ -371,51 +404,56 @@ impl Stream {
     }
 
     pub(super) fn say(&mut self, ts: Ts, voice: Voice, text: &str) {
+        let each = self.keep.each;
         let last = self.messages.back_mut().filter(|last| last.voice == Voice::Open);
         match (last, voice) {
             (Some(last), Voice::Open) => {
                 last.ts = ts;
                 last.text.push_str(text);
-                keep_end(&mut last.text);
+                keep_end(&mut last.text, each);
                 return;
             }
             // The finished block takes the place of its pieces.
             (Some(last), Voice::Worker) => {
-                *last = message(ts, voice, text);
+                let text = tail(text, each).to_owned();
+                *last = Message { ts, voice, text };
                 return;
             }
             (Some(last), _) => last.voice = Voice::Worker,
             (None, _) => {}
         }
+        let newest = self.messages.back().map_or(0, |message| message.text.len());
+        (self.said, self.kept) = (self.said + 1, self.kept + newest);
         // The oldest one's memory serves again: a log has a message a line.
-        let oldest = if self.messages.len() == MESSAGES {
-            self.messages.pop_front()
-        } else {
-            None
-        };
-        let mut kept = oldest.map_or_else(String::new, |message| message.text);
-        kept.clear();
-        kept.push_str(tail(text));
-        self.messages.push_back(Message { ts, voice, text: kept });
+        let mut text_of = String::new();
+        while self.messages.len() >= self.keep.messages || self.kept > self.keep.all {
+            let Some(oldest) = self.messages.pop_front() else {
+                break;
+            };
+            self.kept = self.kept.saturating_sub(oldest.text.len());
+            text_of = oldest.text;
+        }
+        text_of.clear();
+        text_of.push_str(tail(text, each));
+        self.messages.push_back(Message {
+            ts,
+            voice,
+            text: text_of,
+        });
     }
 }
 
-fn message(ts: Ts, voice: Voice, text: &str) -> Message {
-    let text = tail(text).to_owned();
-    Message { ts, voice, text }
-}
-
-fn tail(text: &str) -> &str {
-    let mut from = text.len().saturating_sub(MESSAGE_BYTES);
+fn tail(text: &str, bytes: usize) -> &str {
+    let mut from = text.len().saturating_sub(bytes);
     while !text.is_char_boundary(from) {
         from += 1;
     }
     &text[from..]
 }
 
-fn keep_end(text: &mut String) {
+fn keep_end(text: &mut String, bytes: usize) {
     // Not at every piece: a cut moves all that is kept.
-    if text.len() > 2 * MESSAGE_BYTES {
-        *text = tail(text).to_owned();
+    if text.len() > 2 * bytes {
+        *text = tail(text, bytes).to_owned();
     }
 }

@@ -8,27 +8,27 @@ use proptest::prelude::*;
 
 const T0: u64 = 1_763_680_000_000_000;
 
-fn at(seconds: f64) -> Ts {
+pub(super) fn at(seconds: f64) -> Ts {
     Ts(T0 + (seconds * 1e6) as u64)
 }
 
-fn put(state: &mut State, stream: &str, seq: u64, seconds: f64, rest: &str) -> Option<usize> {
+pub(super) fn put(state: &mut State, stream: &str, seq: u64, seconds: f64, rest: &str) -> Option<usize> {
     let ts = at(seconds).seconds();
     state.line(format!(r#"{{"cl":{{"stream":"{stream}","seq":{seq},"ts":{ts:.6}}},{rest}}}"#).as_bytes())
 }
 
-fn start(state: &mut State, stream: &str, agent: &str) {
+pub(super) fn start(state: &mut State, stream: &str, agent: &str) {
     let rest = format!(r#""type":"cl","subtype":"start","v":1,"attempt":1,"agent":"{agent}","pid":1"#);
     put(state, stream, 1, 0.0, &rest);
 }
 
-fn text(state: &mut State, stream: &str, seq: u64, seconds: f64, text: &str) {
+pub(super) fn text(state: &mut State, stream: &str, seq: u64, seconds: f64, text: &str) {
     let text = serde_json::to_string(text).unwrap();
     let rest = format!(r#""type":"cl","subtype":"text","text":{text}"#);
     put(state, stream, seq, seconds, &rest);
 }
 
-fn exit(state: &mut State, stream: &str, seq: u64, seconds: f64, outcome: &str, because: &str) {
+pub(super) fn exit(state: &mut State, stream: &str, seq: u64, seconds: f64, outcome: &str, because: &str) {
     let rest = format!(
         r#""type":"cl","subtype":"exit","outcome":"{outcome}","because":"{because}","duration":{seconds},"cost_usd":0.0123,"usage":{{"input":1000,"output":234}}"#
     );
@@ -36,7 +36,7 @@ fn exit(state: &mut State, stream: &str, seq: u64, seconds: f64, outcome: &str, 
 }
 
 /// One that works, one with a tool, one that has succeeded, one that has failed.
-fn run() -> State {
+pub(super) fn run() -> State {
     let mut state = State::default();
     start(&mut state, "build", "plain");
     start(&mut state, "main", "claude");
@@ -59,7 +59,7 @@ fn run() -> State {
     state
 }
 
-fn look() -> Look {
+pub(super) fn look() -> Look {
     Look {
         color: false,
         messages: 2,
@@ -68,7 +68,7 @@ fn look() -> Look {
     }
 }
 
-fn frame(state: &State, seconds: f64, columns: usize, rows: usize) -> String {
+pub(super) fn frame(state: &State, seconds: f64, columns: usize, rows: usize) -> String {
     let size = Size { columns, rows };
     let rows = picture(state, at(seconds), size, &look());
     rows.iter()
@@ -80,16 +80,15 @@ fn frame(state: &State, seconds: f64, columns: usize, rows: usize) -> String {
 fn with_room_for_all() {
     assert_eq!(
         frame(&run(), 3.0, 110, 30),
-        "\
-● build  plain     3s  3 lines                    ██░░░░░░  3/12  writing
-  [2/12] cc -c file2.c
-  [3/12] cc -c file3.c
-● main   claude    3s   1 line                                    Bash: cargo test
-✓ done   plain   2.0s   1 line  1.2k tok  $0.012                  success
-  is
-  well
-✗ bad    plain   0.2s  0 lines  1.2k tok  $0.012                  failed: exit 7
-4 streams: 2 running, 1 success, 1 failed · 3s · 5 lines · 2.5k tok · $0.025
+        "  stream  agent   now                                                              time  lines  tokens    cost
+✗ bad     plain   failed: exit 7                                                   0.2s      0    1.2k  $0.012
+● build   plain   █▌░░░░ 3/12  writing                                               3s      3
+  │ [2/12] cc -c file2.c
+  │ [3/12] cc -c file3.c
+● main    claude  Bash: cargo test                                                   3s      1
+✓ done    plain   success                                                          2.0s      1    1.2k  $0.012
+
+4 streams: 1 failed, 2 running, 1 success · 3s · 5s saved · 5 lines · 2.5k tok · $0.025
 "
     );
 }
@@ -99,34 +98,35 @@ fn what_matters_least_goes_first() {
     assert_eq!(
         frame(&run(), 15.0, 60, 6),
         "\
-● build   15s  ██░░░░░░  3/12  writing, silent for 14s
-  [3/12] cc -c file3.c
-● main    15s                  Bash: cargo test, silent for…
-✓ done   2.0s                  success
-✗ bad    0.2s                  failed: exit 7
-4 streams: 2 running, 1 success, 1 failed · 15s · 5 lines
+✗ bad    failed: exit 7               0.2s  1.2k tok  $0.012
+● build  3/12  silent for 14s          15s
+  │ [3/12] cc -c file3.c
+● main   Bash: car…, silent for 13s    15s
+✓ done   success                      2.0s  1.2k tok  $0.012
+4 streams: 1 failed, 2 running, 1 success · 15s · 17s saved
 "
     );
     assert_eq!(
         frame(&run(), 3.0, 40, 5),
         "\
-● build    3s  3/12  writing
-● main     3s        Bash: cargo test
-✓ done   2.0s        success
-✗ bad    0.2s        failed: exit 7
-4 streams: 2 running, 1 success, 1 fail…
+✗ bad    failed: exit 7     0.2s  $0.012
+● build  3/12  writing        3s
+● main   Bash: cargo test     3s
+✓ done   success            2.0s  $0.012
+4 streams: 1 failed, 2 running, 1 succe…
 "
     );
     assert_eq!(
         frame(&run(), 3.0, 40, 4),
         "\
-● build  3s  3/12  writing
-● main   3s        Bash: cargo test
-… 2 more: 1 success, 1 failed
-4 streams: 2 running, 1 success, 1 fail…
+✗ bad    failed: exit 7     0.2s  $0.012
+● build  3/12  writing        3s
+  … 2 more: 1 running, 1 success
+4 streams: 1 failed, 2 running, 1 succe…
 "
     );
-    assert_eq!(frame(&run(), 3.0, 40, 2), "4 streams: 2 running, 1 success, 1 fail…\n");
+    let small = "✗ bad  failed: exit 7       0.2s  $0.012\n4 streams: 1 failed, 2 running, 1 succe…\n";
+    assert_eq!(frame(&run(), 3.0, 40, 2), small);
     assert_eq!(frame(&run(), 3.0, 10, 1), "4 streams…\n");
     assert_eq!(frame(&State::default(), 3.0, 40, 4), "no stream yet\n");
 }
@@ -139,7 +139,7 @@ fn chosen_streams() {
     let size = Size { columns: 80, rows: 20 };
     let rows = picture(&state, at(3.0), size, &look);
     let firsts: Vec<&str> = rows.iter().filter_map(|row| row.as_str().split(' ').nth(1)).collect();
-    assert_eq!(firsts, ["done", "", "", "bad", "streams:"]);
+    assert_eq!(firsts, ["", "bad", "done", "streams:"]);
     assert!(look.all_ended(&state));
     look.only.clear();
     assert!(!look.all_ended(&state));
@@ -236,7 +236,7 @@ fn turns_of_a_kept_worker() {
     // Nobody is silent who waits for us.
     assert_eq!(
         frame(&state, 300.0, 100, 9),
-        "◦ a  claude  5m00s  2 lines  turn 2: error: 529, waiting for the next prompt\n\
+        "◦ a  claude  turn 2: error: 529, waiting for the next prompt          5m00s  2 lines\n\
          1 stream: 1 idle · 5m00s · 2 lines\n"
     );
     let object = object(&state.streams()[0], at(300.0));

@@ -42,8 +42,24 @@ pub(super) fn state(stream: &Stream) -> &'static str {
     }
 }
 
-/// What the stream does now, or how it ended.
+/// What the stream does now and for how long it has been silent, or how it ended.
 pub(super) fn doing(stream: &Stream, now: Ts, zone: &TimeZone) -> (Style, String) {
+    let (style, text) = act(stream, now, zone);
+    match silence(stream, now) {
+        Some(silent) => (Style::Warn, format!("{text}, silent for {}", brief(silent))),
+        None => (style, text),
+    }
+}
+
+/// For how long a worker has said nothing that should say something, where that is worth a word.
+pub(super) fn silence(stream: &Stream, now: Ts) -> Option<Duration> {
+    let works = stream.phase == Phase::Running && stream.activity != Activity::Prompt;
+    let silent = now.since(stream.heard.max(stream.started));
+    (works && silent >= SILENT).then_some(silent)
+}
+
+/// What the stream does now, or how it ended.
+pub(super) fn act(stream: &Stream, now: Ts, zone: &TimeZone) -> (Style, String) {
     match stream.phase {
         Phase::Waiting => (Style::Dim, "waiting".to_owned()),
         Phase::Running => activity(stream, now),
@@ -95,10 +111,6 @@ fn activity(stream: &Stream, now: Ts) -> (Style, String) {
     if let Some(limit) = stream.limit.as_ref().filter(|limit| limit.status != "allowed") {
         text.push_str(", usage limit: ");
         text.push_str(&limit.status);
-    }
-    let silent = now.since(stream.heard.max(stream.started));
-    if silent >= SILENT {
-        return (Style::Warn, format!("{text}, silent for {}", brief(silent)));
     }
     (style, text)
 }
@@ -255,6 +267,21 @@ pub(super) fn totals(state: &State, streams: &[&Stream], now: Ts) -> Vec<String>
         parts.push(format!("verdict {}", verdict.verdict));
     }
     parts
+}
+
+/// How much sooner the streams were through than one after the other: what they took together, less what the run took;
+/// empty where that is nothing.
+pub(super) fn saved(streams: &[&Stream], now: Ts) -> String {
+    let end = |stream: &&Stream| stream.ended.unwrap_or(now);
+    let began = streams.iter().map(|stream| stream.started).min().unwrap_or(now);
+    let took = streams.iter().map(end).max().unwrap_or(now).since(began);
+    let alone: Duration = streams.iter().fold(Duration::ZERO, |sum, stream| {
+        sum.saturating_add(end(stream).since(stream.started))
+    });
+    match alone.saturating_sub(took) {
+        saved if saved < Duration::from_secs(1) => String::new(),
+        saved => format!("{} saved", clock(saved)),
+    }
 }
 
 /// US dollars.

@@ -4,7 +4,9 @@ mod actions;
 mod after;
 mod attach;
 mod browser;
+mod frames;
 mod hostile;
+mod keys;
 mod tmux;
 mod window;
 
@@ -273,27 +275,33 @@ fn one_frame() {
     let stream = [
         start("main"),
         says("main", 2, "first\nsecond \u{1b}[31mred\u{1b}[0m\u{7} \u{202e}x"),
-        exits("main", 3, "success"),
+        exits("main", 3, "failed"),
         start("other"),
     ];
     let done = feed("cl-progress", &["--once"], stream.concat().as_bytes()).ok();
     assert_eq!(
         done.text(),
-        "✓ main   plain  2.5s   1 line  success\n  first\n  second red x\n✗ other  plain  0.0s  0 lines  lost\n2 streams: 1 success, 1 lost · 0s · 1 line\n"
+        "  stream  agent  now                                                 time  lines\n\
+         ✗ main    plain  failed: so it is                                    2.5s      1\n  │ first\n  │ second red x\n\
+         ✗ other   plain  lost                                                0.0s      0\n\n\
+         2 streams: 1 failed, 1 lost · 0s · 1 line\n"
     );
     let mut narrow = command(tool("cl-progress"));
     narrow
         .args(["--once", "-n", "1", "--only", "main"])
-        .env("COLUMNS", "16");
+        .env("COLUMNS", "24");
     let done = finish(narrow, stream.concat().as_bytes()).ok();
-    assert_eq!(done.text(), "✓ main  2.5s  s…\n  second red x\n1 stream: 1 suc…\n");
+    assert_eq!(
+        done.text(),
+        "  stream  now       time\n✗ main    failed…   2.5s\n  │ second red x\n\n1 stream: 1 failed · 0s\n"
+    );
     let done = feed(
         "cl-progress",
         &["--once", "--color", "always"],
         stream.concat().as_bytes(),
     )
     .ok();
-    assert!(done.text().starts_with("\u{1b}[32m✓\u{1b}[0m "), "{}", done.text());
+    assert!(done.text().contains("\n\u{1b}[31m✗\u{1b}[0m"), "{}", done.text());
     let done = feed(
         "cl-progress",
         &["--once", "--progress", "json"],
@@ -304,7 +312,7 @@ fn one_frame() {
     // What has no header is read, too.
     let claude = r#"{"type":"system","subtype":"init","session_id":"s","model":"m"}"#;
     let done = feed("cl-progress", &["--once"], format!("{claude}\n").as_bytes()).ok();
-    assert!(done.text().contains(" stdin  claude "), "{}", done.text());
+    assert!(done.text().contains(" stdin   claude "), "{}", done.text());
     let done = feed("cl-progress", &["--once", "--agent", "codex"], b"{\"x\":1}\n").ok();
     assert!(done.text().contains(" codex "), "{}", done.text());
 }
@@ -405,6 +413,7 @@ fn misuse_is_told() {
     for (args, said) in [
         (&["--interval", "10ms"][..], "50ms or more"),
         (&["--agent", "x"], "no such agent; known are claude"),
+        (&["--at", "3s"], "--at shows a run that is kept"),
         (&["--only", "a b"], "matches no stream"),
         (&["--progress", "loud"], "invalid value 'loud'"),
     ] {
