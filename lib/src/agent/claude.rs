@@ -178,13 +178,14 @@ pub(super) fn due(line: &[u8], index: &Index) -> Due {
         return Due::Now;
     };
     // Both come first, so that the rest need not be looked at.
+    let mut system = false;
     for (name, value) in members {
         match (name, value) {
             (b"type", b"\"assistant\"" | b"\"user\"" | b"\"stream_event\"") => return Due::Later,
-            (b"type", b"\"system\"") => {}
+            (b"type", b"\"system\"") => system = true,
             (b"type", _) => return Due::Now,
-            (b"subtype", b"\"init\"") => return Due::Begins,
-            (b"subtype", b"\"api_retry\"") => return Due::Later,
+            (b"subtype", b"\"init\"") if system => return Due::Begins,
+            (b"subtype", b"\"api_retry\"") if system => return Due::Later,
             (b"subtype", _) => return Due::Now,
             _ => {}
         }
