@@ -1,7 +1,7 @@
 //! Each agent's lines.
 
 use super::lines;
-use harmony::agent::{Account, Fact, Kind, Reader};
+use harmony::agent::{Account, Fact, Kind, Reader, Tally};
 
 /// claude's.
 pub fn claude(data: &[u8]) {
@@ -54,6 +54,24 @@ fn agent(kind: Kind, data: &[u8]) {
     assert!(serde_json::to_vec(&exit).is_ok());
     let mut next = Account::default();
     next.resume(&account);
+    adds_up(kind, data);
+}
+
+/// What is left unread adds up to the same.
+fn adds_up(kind: Kind, data: &[u8]) {
+    let mut tally = Tally::new(kind, Account::default());
+    let (mut reader, mut account, mut facts) = (Reader::new(kind), Account::default(), Vec::new());
+    for (line, _) in lines(data) {
+        tally.line(line, |_| ());
+        reader.object(line, &mut facts);
+        facts.drain(..).for_each(|fact| account.take(fact));
+    }
+    let seen = |account: &Account| {
+        let words = (&account.trouble, &account.retrying, &account.pending, &account.limit);
+        let flags = (account.worked, account.in_turn, account.results);
+        format!("{flags:?} {words:?} {:?} {:?}", account.answer(), account.exit())
+    };
+    assert_eq!(seen(tally.account()), seen(&account));
 }
 
 /// How much an answer may hold of a fact, with what stands between two.
