@@ -177,20 +177,21 @@ pub(super) fn due(line: &[u8], index: &Index) -> Due {
     let Some(members) = index.members(line) else {
         return Due::Now;
     };
-    // Both come first, so that the rest need not be looked at.
-    let mut system = false;
+    // Of two with the same name the last one counts, as where they are read.
+    let (mut kind, mut subtype): (&[u8], &[u8]) = (b"", b"");
     for (name, value) in members {
-        match (name, value) {
-            (b"type", b"\"assistant\"" | b"\"user\"" | b"\"stream_event\"") => return Due::Later,
-            (b"type", b"\"system\"") => system = true,
-            (b"type", _) => return Due::Now,
-            (b"subtype", b"\"init\"") if system => return Due::Begins,
-            (b"subtype", b"\"api_retry\"") if system => return Due::Later,
-            (b"subtype", _) => return Due::Now,
+        match name {
+            b"type" => kind = value,
+            b"subtype" => subtype = value,
             _ => {}
         }
     }
-    Due::Now
+    match (kind, subtype) {
+        (b"\"assistant\"" | b"\"user\"" | b"\"stream_event\"", _) => Due::Later,
+        (b"\"system\"", b"\"init\"") => Due::Begins,
+        (b"\"system\"", b"\"api_retry\"") => Due::Later,
+        _ => Due::Now,
+    }
 }
 
 impl Lines {

@@ -183,6 +183,20 @@ mod tests {
         }
     }
 
+    /// A line with two subtypes says what the last one means.
+    #[test]
+    fn nothing_waits_under_a_false_name() {
+        let mut tally = Tally::new(Kind::Claude, Account::default());
+        for name in ["one", "two"] {
+            let first = if name == "one" { r#""subtype":"init","# } else { "" };
+            let line = format!(
+                r#"{{"type":"system",{first}"subtype":"background_tasks_changed","tasks":[{{"task_id":"t","description":"{name}"}}]}}"#
+            );
+            tally.line(line.as_bytes(), |_| ());
+        }
+        assert_eq!(tally.account().pending, ["two"]);
+    }
+
     #[test]
     fn most_lines_can_wait() {
         assert!(LINES.0.len() > 2 * LINES.1.len());
