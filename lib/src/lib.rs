@@ -9,6 +9,7 @@ pub mod hold;
 pub mod line;
 pub mod manual;
 pub mod outcome;
+pub mod plan;
 pub mod policy;
 pub mod role;
 pub mod sink;
