@@ -18,7 +18,10 @@ pub(super) fn check(plan: &Plan, lines: &Lines, roles: &Roles) -> Vec<Problem> {
         problems: Vec::new(),
     };
     if plan.streams.is_empty() {
-        check.tell("stream", "there is none: add [stream.NAME] with a prompt, or with run".to_owned());
+        check.tell(
+            "stream",
+            "there is none: add [stream.NAME] with a prompt, or with run".to_owned(),
+        );
     }
     for stream in &plan.streams {
         check.name(stream);
@@ -27,7 +30,12 @@ pub(super) fn check(plan: &Plan, lines: &Lines, roles: &Roles) -> Vec<Problem> {
         check.locks(stream);
         check.place(stream);
     }
-    if plan.defaults.role.as_deref().is_some_and(|role| role != "auto" && roles.get(role).is_none()) {
+    if plan
+        .defaults
+        .role
+        .as_deref()
+        .is_some_and(|role| role != "auto" && roles.get(role).is_none())
+    {
         check.unknown_role("defaults", plan.defaults.role.as_deref().unwrap_or_default());
     }
     match Graph::new(plan) {
@@ -78,8 +86,20 @@ impl Check<'_> {
         let place = format!("stream.{}", stream.name);
         if let Err(error) = Name::new(&stream.name) {
             self.tell(&place, error.to_string());
-        } else if stream.name.split_once('/').is_some_and(|(first, _)| RESERVED.contains(&first)) {
-            self.tell(&place, "a run folder keeps that name for itself: choose another".to_owned());
+        } else if stream.name.starts_with('-') {
+            self.tell(
+                &place,
+                "it would be taken for an option: begin it with a letter".to_owned(),
+            );
+        } else if stream
+            .name
+            .split_once('/')
+            .is_some_and(|(first, _)| RESERVED.contains(&first))
+        {
+            self.tell(
+                &place,
+                "a run folder keeps that name for itself: choose another".to_owned(),
+            );
         }
     }
 
@@ -87,7 +107,11 @@ impl Check<'_> {
     fn links(&mut self, stream: &Stream) {
         for (at, name) in stream.after.iter().enumerate() {
             if *name == stream.name {
-                self.key(stream, "after", "a stream cannot be after itself: take it out".to_owned());
+                self.key(
+                    stream,
+                    "after",
+                    "a stream cannot be after itself: take it out".to_owned(),
+                );
             } else if stream.after[..at].contains(name) {
                 self.key(stream, "after", format!("'{name}' stands there twice: take one out"));
             } else {
@@ -96,7 +120,11 @@ impl Check<'_> {
         }
         let Some(whose) = &stream.instead else { return };
         if *whose == stream.name {
-            self.key(stream, "instead", "a stream cannot stand in for itself: take it out".to_owned());
+            self.key(
+                stream,
+                "instead",
+                "a stream cannot stand in for itself: take it out".to_owned(),
+            );
             return;
         }
         self.known(stream, "instead", whose);
@@ -106,7 +134,10 @@ impl Check<'_> {
         }
         let mut earlier = self.plan.streams.iter().take_while(|other| other.name != stream.name);
         if let Some(other) = earlier.find(|other| other.instead.as_ref() == Some(whose)) {
-            let what = format!("{0} stands in for '{whose}' already: write instead = \"{0}\"", other.name);
+            let what = format!(
+                "{0} stands in for '{whose}' already: write instead = \"{0}\"",
+                other.name
+            );
             self.key(stream, "instead", what);
         }
     }
@@ -129,7 +160,10 @@ impl Check<'_> {
         let settings = self.plan.settings(stream);
         if stream.run.is_empty() && self.plan.asks(stream).is_none() && !replays(&settings) {
             let place = format!("stream.{}", stream.name);
-            self.tell(&place, "nothing to do: give it a prompt (or the plan one), or run = [\"PROGRAM\", ...]".to_owned());
+            self.tell(
+                &place,
+                "nothing to do: give it a prompt (or the plan one), or run = [\"PROGRAM\", ...]".to_owned(),
+            );
         }
         if stream.prompt.as_deref().is_some_and(|prompt| prompt.trim().is_empty()) {
             self.key(stream, "prompt", "it is empty: say what to ask".to_owned());
@@ -138,7 +172,9 @@ impl Check<'_> {
             let what = "another agent has to be asked something: give the stream a prompt as well".to_owned();
             self.key(stream, "fallback", what);
         }
-        if let Some(role) = settings.role.filter(|role| role != "auto" && self.roles.get(role).is_none())
+        if let Some(role) = settings
+            .role
+            .filter(|role| role != "auto" && self.roles.get(role).is_none())
             && stream.settings.role.is_some()
         {
             self.unknown_role(&format!("stream.{}", stream.name), &role);
@@ -153,7 +189,10 @@ impl Check<'_> {
 
     fn unknown_role(&mut self, place: &str, role: &str) {
         let known = near(role, self.roles.iter().map(|(name, _)| name));
-        let hint = known.map_or_else(|| "cl-spawn --roles lists them".to_owned(), |near| format!("is it '{near}'?"));
+        let hint = known.map_or_else(
+            || "cl-spawn --roles lists them".to_owned(),
+            |near| format!("is it '{near}'?"),
+        );
         self.tell(&format!("{place}.role"), format!("there is no role '{role}'; {hint}"));
     }
 
@@ -181,14 +220,26 @@ impl Check<'_> {
         let settings = self.plan.settings(stream);
         let has_worktree = matches!(settings.worktree, Some(Worktree::Own | Worktree::At(_)));
         if has_worktree && settings.cwd.is_some() {
-            self.key(stream, "cwd", "a stream runs in its worktree: give one of them".to_owned());
+            self.key(
+                stream,
+                "cwd",
+                "a stream runs in its worktree: give one of them".to_owned(),
+            );
         }
         match &stream.branch {
             Some(_) if !has_worktree => {
-                self.key(stream, "branch", "of which worktree? give worktree = true as well".to_owned());
+                self.key(
+                    stream,
+                    "branch",
+                    "of which worktree? give worktree = true as well".to_owned(),
+                );
             }
             Some(branch) if !is_branch(branch) => {
-                self.key(stream, "branch", format!("'{branch}' is no name of a branch; see git check-ref-format"));
+                self.key(
+                    stream,
+                    "branch",
+                    format!("'{branch}' is no name of a branch; see git check-ref-format"),
+                );
             }
             _ => {}
         }
@@ -210,12 +261,18 @@ impl Check<'_> {
         if circle.len() == 1 {
             return;
         }
-        let named = circle.iter().enumerate().find(|&(at, &from)| Graph::edge(self.plan, from, next(at)) == Edge::After);
+        let named = circle
+            .iter()
+            .enumerate()
+            .find(|&(at, &from)| Graph::edge(self.plan, from, next(at)) == Edge::After);
         let place = match named {
             Some((at, _)) => format!("stream.{}.after", name(next(at))),
             None => format!("stream.{}", name(circle[0])),
         };
-        self.tell(&place, format!("a circle, in which nobody can begin: {path}; take one of these out"));
+        self.tell(
+            &place,
+            format!("a circle, in which nobody can begin: {path}; take one of these out"),
+        );
     }
 
     /// Each template, with the role's frame, and the streams they name.
@@ -262,7 +319,10 @@ impl Check<'_> {
                 format!("{{{{streams.{name}.text}}}}: {}", self.no_stream(name))
             }
             Place::Text(name) if !leads(plan, graph, name, at) => {
-                format!("{{{{streams.{name}.text}}}}: {} is not after {name}; add \"{name}\" to its after", stream.name)
+                format!(
+                    "{{{{streams.{name}.text}}}}: {} is not after {name}; add \"{name}\" to its after",
+                    stream.name
+                )
             }
             Place::File("") => "{{file:PATH}}: which file?".to_owned(),
             _ => return,
@@ -304,7 +364,13 @@ impl Check<'_> {
                 Some(_) if wait.need[..at].contains(name) => {
                     self.tell("wait.need", format!("'{name}' stands there twice: take one out"));
                 }
-                Some(_) if self.plan.streams.iter().any(|other| other.instead.as_ref() == Some(name)) => {
+                Some(_)
+                    if self
+                        .plan
+                        .streams
+                        .iter()
+                        .any(|other| other.instead.as_ref() == Some(name)) =>
+                {
                     let what = format!("another stream may stand in for '{name}': leave it out, or leave [wait] out");
                     self.tell("wait.need", what);
                 }
@@ -312,17 +378,29 @@ impl Check<'_> {
             }
         }
         if wait.first && (wait.any.is_some() || !wait.need.is_empty()) {
-            self.tell("wait.first", "the first alone is enough: take need and any out, or first".to_owned());
+            self.tell(
+                "wait.first",
+                "the first alone is enough: take need and any out, or first".to_owned(),
+            );
         }
         if wait.any == Some(0) {
-            self.tell("wait.any", "none is enough at once: write 1 or more, or take it out".to_owned());
+            self.tell(
+                "wait.any",
+                "none is enough at once: write 1 or more, or take it out".to_owned(),
+            );
         }
         let others = self.plan.streams.len().saturating_sub(wait.need.len());
         if wait.any.is_some_and(|any| any as usize > others) {
-            self.tell("wait.any", format!("of those that are not needed by name there are only {others}"));
+            self.tell(
+                "wait.any",
+                format!("of those that are not needed by name there are only {others}"),
+            );
         }
         if wait.grace.is_some() && (wait.any.is_none() || wait.need.is_empty()) {
-            self.tell("wait.grace", "it is for `any` once all in `need` are there: give both, or take it out".to_owned());
+            self.tell(
+                "wait.grace",
+                "it is for `any` once all in `need` are there: give both, or take it out".to_owned(),
+            );
         }
     }
 }
@@ -335,7 +413,10 @@ fn leads(plan: &Plan, graph: &Graph, name: &str, to: usize) -> bool {
 
 /// A recording needs no prompt, for it was asked already.
 fn replays(settings: &Settings) -> bool {
-    settings.agent.as_deref().is_some_and(|agent| agent.starts_with("replay:"))
+    settings
+        .agent
+        .as_deref()
+        .is_some_and(|agent| agent.starts_with("replay:"))
 }
 
 /// What git takes as a branch, in short.

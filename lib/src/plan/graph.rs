@@ -71,9 +71,16 @@ impl Graph {
     /// The circles, each as streams of which each comes before the next, and the last before the first.
     pub fn new(plan: &Plan) -> Result<Self, Vec<Vec<usize>>> {
         let count = plan.streams.len();
-        let index: HashMap<&str, usize> = (0..).zip(&plan.streams).map(|(at, stream)| (stream.name.as_str(), at)).collect();
+        let index: HashMap<&str, usize> = (0..)
+            .zip(&plan.streams)
+            .map(|(at, stream)| (stream.name.as_str(), at))
+            .collect();
         let find = |name: &String| index.get(name.as_str()).copied();
-        let instead: Vec<Option<usize>> = plan.streams.iter().map(|stream| stream.instead.as_ref().and_then(find)).collect();
+        let instead: Vec<Option<usize>> = plan
+            .streams
+            .iter()
+            .map(|stream| stream.instead.as_ref().and_then(find))
+            .collect();
         let mut stand_in = vec![None; count];
         for (at, whose) in instead.iter().enumerate() {
             if let Some(whose) = *whose {
@@ -161,9 +168,14 @@ impl Graph {
         self.instead[at]
     }
 
-    /// Whether a stream has another one that stands in for it.
-    pub fn has_stand_in(&self, at: usize) -> bool {
-        self.stand_in[at].is_some()
+    /// The stream that runs in this one's place, should it fail.
+    pub fn stand_in(&self, at: usize) -> Option<usize> {
+        self.stand_in[at]
+    }
+
+    /// The streams that this one names, itself or by its phase, without those that stand in for them.
+    pub fn after(&self, at: usize) -> &[usize] {
+        &self.after[at]
     }
 
     /// Whether one stream comes before another, maybe with others in between.
@@ -196,7 +208,8 @@ impl Graph {
     /// The path that takes longest: no order of starting makes the whole shorter.
     pub fn critical(&self, takes: &[f64]) -> Vec<usize> {
         let rest = self.rest(takes);
-        let longest = |among: &mut dyn Iterator<Item = usize>| among.reduce(|a, b| if rest[b] > rest[a] { b } else { a });
+        let longest =
+            |among: &mut dyn Iterator<Item = usize>| among.reduce(|a, b| if rest[b] > rest[a] { b } else { a });
         let mut firsts = self.order.iter().copied().filter(|&at| self.before[at].is_empty());
         let first = longest(&mut firsts);
         std::iter::successors(first, |&at| longest(&mut self.behind[at].iter().copied())).collect()
@@ -206,7 +219,12 @@ impl Graph {
     pub fn ranks(&self, priorities: &[u32], takes: &[f64]) -> Vec<usize> {
         let rest = self.rest(takes);
         let mut all = self.order.clone();
-        all.sort_by(|&a, &b| priorities[a].cmp(&priorities[b]).then(rest[b].total_cmp(&rest[a])).then(a.cmp(&b)));
+        all.sort_by(|&a, &b| {
+            priorities[a]
+                .cmp(&priorities[b])
+                .then(rest[b].total_cmp(&rest[a]))
+                .then(a.cmp(&b))
+        });
         all
     }
 
@@ -248,14 +266,21 @@ impl Graph {
             return Decision::Wait;
         }
         let name = |other: usize| &plan.streams[other].name;
-        let named: Vec<(usize, Fate)> = self.after[at].iter().map(|&other| (other, self.settled(other, fates))).collect();
+        let named: Vec<(usize, Fate)> = self.after[at]
+            .iter()
+            .map(|&other| (other, self.settled(other, fates)))
+            .collect();
         let bad = named.iter().find(|(other, fate)| match fate {
             Fate::Failed => !self.optional[*other],
             Fate::Skipped => true,
             _ => false,
         });
         let skip = |other: usize, fate: Fate| {
-            let what = if fate == Fate::Failed { "did not end well" } else { "was skipped" };
+            let what = if fate == Fate::Failed {
+                "did not end well"
+            } else {
+                "was skipped"
+            };
             Decision::Skip(format!("{} {what}", name(other)))
         };
         if let Some(whose) = self.instead[at] {
@@ -266,7 +291,9 @@ impl Graph {
                 _ => Decision::Unneeded,
             };
         }
-        let failed = named.iter().any(|(_, fate)| matches!(fate, Fate::Failed | Fate::Skipped));
+        let failed = named
+            .iter()
+            .any(|(_, fate)| matches!(fate, Fate::Failed | Fate::Skipped));
         match self.when[at] {
             When::Always => Decision::Start,
             When::Failure if failed => Decision::Start,
@@ -282,7 +309,11 @@ impl Graph {
     /// A stream's fate with those that stand in for it: well, if one of them ended well.
     pub fn settled(&self, at: usize, fates: &[Fate]) -> Fate {
         let speaker = self.speaker(at, fates);
-        if fates[speaker] == Fate::Well { Fate::Well } else { fates[at] }
+        if fates[speaker] == Fate::Well {
+            Fate::Well
+        } else {
+            fates[at]
+        }
     }
 
     /// Whose answer is the stream's: its own, or that of the one in its place that ended well.
@@ -293,7 +324,8 @@ impl Graph {
 
     /// The streams that stand in the way of success, where the plan has no policy of its own.
     pub fn unwell(&self, fates: &[Fate]) -> Vec<usize> {
-        let well = |at: usize| matches!(self.settled(at, fates), Fate::Well | Fate::Unneeded) || self.instead[at].is_some();
+        let well =
+            |at: usize| matches!(self.settled(at, fates), Fate::Well | Fate::Unneeded) || self.instead[at].is_some();
         (0..fates.len()).filter(|&at| !self.optional[at] && !well(at)).collect()
     }
 

@@ -301,6 +301,12 @@ impl Plan {
         own.or_else(|| self.prompt.as_deref().filter(|_| stream.run.is_empty()))
     }
 
+    /// The branch of a stream's worktree.
+    pub fn branch(&self, stream: &Stream) -> String {
+        let own = || format!("cl/{}/{}", self.name, stream.name);
+        stream.branch.clone().unwrap_or_else(own)
+    }
+
     /// The priority of each stream: its own, else its role's, else 1.
     pub fn priorities(&self, roles: &Roles) -> Vec<u32> {
         let priority = |stream: &Stream| {

@@ -13,8 +13,8 @@ pub const KEYS: [(&str, &[&str]); 4] = [
     (
         "stream",
         &[
-            "about", "phase", "after", "when", "instead", "optional", "locks", "prompt", "run", "undo", "tasks", "done",
-            "branch",
+            "about", "phase", "after", "when", "instead", "optional", "locks", "prompt", "run", "undo", "tasks",
+            "done", "branch",
         ],
     ),
     (
@@ -51,12 +51,17 @@ fn whole(fields: &mut Fields<'_, '_>, plan: &mut Plan) {
         Some(name) if Name::new(&name).is_ok() && !name.contains('/') => name,
         Some(name) => {
             let near = Name::near(&name);
-            fields.wrong("name", format!("'{name}' cannot name a folder: use letters, digits, '_', '.' and '-', as in '{near}'"));
+            fields.wrong(
+                "name",
+                format!("'{name}' cannot name a folder: use letters, digits, '_', '.' and '-', as in '{near}'"),
+            );
             near.to_string()
         }
         None => {
             if fields.reader.whole && !fields.has("name") {
-                fields.reader.tell(0, "name", "give the plan a name: name = \"NAME\"".to_owned());
+                fields
+                    .reader
+                    .tell(0, "name", "give the plan a name: name = \"NAME\"".to_owned());
             }
             "plan".to_owned()
         }
@@ -127,7 +132,10 @@ fn settings(fields: &mut Fields<'_, '_>) -> Settings {
         let name = text.split_once(':').map_or(text.as_str(), |(name, _)| name);
         let known = Kind::named(name).is_some_and(Kind::is_agent) && !text.ends_with(':');
         if !known && (text == "auto" || !is_agent(text)) {
-            fields.wrong("fallback", format!("'{text}' is no agent: choose {AGENTS}, or AGENT:MODEL"));
+            fields.wrong(
+                "fallback",
+                format!("'{text}' is no agent: choose {AGENTS}, or AGENT:MODEL"),
+            );
         }
     }
     Settings {
@@ -200,7 +208,10 @@ impl<'a, 'r> Fields<'a, 'r> {
             let place = fields.at(key);
             match entries[..at].iter().find(|(earlier, _)| earlier == key) {
                 Some((_, earlier)) => {
-                    let what = format!("it stands in line {} already: give one of them another name", earlier.line);
+                    let what = format!(
+                        "it stands in line {} already: give one of them another name",
+                        earlier.line
+                    );
                     fields.reader.tell(node.line, &place, what);
                     fields.taken[at] = true;
                 }
@@ -236,7 +247,8 @@ impl<'a, 'r> Fields<'a, 'r> {
 
     fn not(&mut self, key: &str, wanted: &str, node: &Node) {
         let place = self.at(key);
-        self.reader.tell(node.line, &place, format!("write {wanted}, not {}", node.value.kind()));
+        self.reader
+            .tell(node.line, &place, format!("write {wanted}, not {}", node.value.kind()));
     }
 
     fn text(&mut self, key: &str) -> Option<String> {
@@ -273,8 +285,16 @@ impl<'a, 'r> Fields<'a, 'r> {
     /// A program and its arguments.
     fn command(&mut self, key: &str) -> Vec<String> {
         let argv = self.texts(key);
-        let told = self.reader.problems.last().is_some_and(|last| last.place == self.at(key));
-        if !told && argv.as_ref().is_some_and(|argv| argv.first().is_none_or(String::is_empty)) {
+        let told = self
+            .reader
+            .problems
+            .last()
+            .is_some_and(|last| last.place == self.at(key));
+        if !told
+            && argv
+                .as_ref()
+                .is_some_and(|argv| argv.first().is_none_or(String::is_empty))
+        {
             self.wrong(key, "name a program, as [\"make\", \"test\"]".to_owned());
         }
         argv.unwrap_or_default()

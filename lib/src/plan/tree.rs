@@ -211,7 +211,16 @@ mod tests {
             let (b, fields) = entry(&streams, 0);
             assert_eq!(b, "b", "in the document's order");
             assert_eq!(entry(&entry(&fields, 0).1, 1).1.line, 4);
-            assert_eq!(entry(&streams, 1), ("a".to_owned(), Node { line: 5, value: Value::Table(vec![]) }));
+            assert_eq!(
+                entry(&streams, 1),
+                (
+                    "a".to_owned(),
+                    Node {
+                        line: 5,
+                        value: Value::Table(vec![])
+                    }
+                )
+            );
         }
         assert_eq!(entry(&json, 2).1.value, Value::Number("1.5".to_owned()));
     }

@@ -121,7 +121,10 @@ fn settings(mut keys: Keys, settings: &Settings) -> Keys {
     keys.text("cwd", settings.cwd.as_deref());
     if !settings.env.is_empty() {
         let mut variables = Keys(Vec::new());
-        settings.env.iter().for_each(|(name, value)| variables.text(name, Some(value)));
+        settings
+            .env
+            .iter()
+            .for_each(|(name, value)| variables.text(name, Some(value)));
         keys.put("env", Value::Table(variables.0));
     }
     match &settings.worktree {
@@ -205,7 +208,11 @@ fn plain(text: &mut String, value: &Value) {
 /// A key without quotes where it needs none.
 fn bare(key: &str) -> String {
     let simple = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if simple { key.to_owned() } else { format!("\"{}\"", escaped(key, false)) }
+    if simple {
+        key.to_owned()
+    } else {
+        format!("\"{}\"", escaped(key, false))
+    }
 }
 
 /// A text for TOML's double quotes, or its three.

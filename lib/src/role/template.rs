@@ -100,7 +100,9 @@ impl TemplateError {
     /// A place that is none; the last of those that are.
     pub(crate) fn no_place(name: &str, last: &str) -> Self {
         let name = name.escape_default();
-        Self(format!("{{{{{name}}}}}: write {{{{prompt}}}}, {{{{streams.NAME.text}}}}{last}"))
+        Self(format!(
+            "{{{{{name}}}}}: write {{{{prompt}}}}, {{{{streams.NAME.text}}}}{last}"
+        ))
     }
 
     /// What somebody who fills a template says.
