@@ -233,15 +233,15 @@ fn name(plan: &Plan, at: usize) -> &str {
     &plan.streams[at].name
 }
 
-/// How much of several streams is done: a bar, and numbers.
+/// How much of several streams is done, those that another one stood in for included: a bar, and numbers.
 fn share(run: &Run, members: &[usize], color: bool) -> String {
     let done = members
         .iter()
-        .filter(|&&at| matches!(run.fates[at], Fate::Well | Fate::Unneeded))
+        .filter(|&&at| matches!(run.graph.settled(at, &run.fates), Fate::Well | Fate::Unneeded))
         .count();
     let bad = members
         .iter()
-        .filter(|&&at| matches!(run.fates[at], Fate::Failed | Fate::Skipped))
+        .filter(|&&at| matches!(run.graph.settled(at, &run.fates), Fate::Failed | Fate::Skipped))
         .count();
     let (open, close) = if color && bad > 0 {
         ("\x1b[31m", "\x1b[0m")

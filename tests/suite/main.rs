@@ -9,6 +9,7 @@ mod live;
 mod merge;
 mod outcomes;
 mod pipelines;
+mod plan;
 mod progress;
 mod readme;
 mod replay;

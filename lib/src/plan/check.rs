@@ -1,9 +1,11 @@
 //! What hangs together in a plan: names, circles, templates, locks, worktrees, roles, the policy.
 
-use super::read::near;
-use super::{Edge, Graph, Lines, Place, Plan, Problem, Settings, Stream, Wait, When, Worktree, places};
+mod templates;
+
+use super::near::near;
+use super::{Edge, Graph, Lines, Plan, Problem, Settings, Stream, Wait, When, Worktree};
 use crate::line::Name;
-use crate::role::{Roles, Slot, slots};
+use crate::role::Roles;
 use std::collections::BTreeMap;
 
 /// A name that a run folder needs for itself.
@@ -39,11 +41,12 @@ pub(super) fn check(plan: &Plan, lines: &Lines, roles: &Roles) -> Vec<Problem> {
         check.unknown_role("defaults", plan.defaults.role.as_deref().unwrap_or_default());
     }
     match Graph::new(plan) {
-        Err(circles) => circles.iter().for_each(|circle| check.circle(circle)),
+        Err(circles) => {
+            circles.iter().for_each(|circle| check.circle(circle));
+            check.templates(None);
+        }
         Ok(graph) => {
-            for at in 0..plan.streams.len() {
-                check.templates(&graph, at);
-            }
+            check.templates(Some(&graph));
             check.shared_worktrees(&graph);
         }
     }
@@ -275,61 +278,6 @@ impl Check<'_> {
         );
     }
 
-    /// Each template, with the role's frame, and the streams they name.
-    fn templates(&mut self, graph: &Graph, at: usize) {
-        let plan = self.plan;
-        let stream = &plan.streams[at];
-        let prompt = stream.prompt.as_deref().map(|prompt| ("prompt", prompt));
-        let run = stream.run.iter().map(|arg| ("run", arg.as_str()));
-        let undo = stream.undo.iter().map(|arg| ("undo", arg.as_str()));
-        for (key, template) in prompt.into_iter().chain(run).chain(undo) {
-            match places(template) {
-                Err(error) => self.key(stream, key, error.to_string()),
-                Ok(places) => places.into_iter().for_each(|place| self.slot(graph, at, key, place)),
-            }
-        }
-        let Some(frame) = plan.role(stream, self.roles).and_then(|role| role.prompt.as_deref()) else {
-            return;
-        };
-        if !stream.run.is_empty() || replays(&plan.settings(stream)) {
-            return;
-        }
-        for slot in slots(frame).unwrap_or_default() {
-            if let Slot::Text(name) = slot
-                && !plan.get(name).is_some_and(|_| leads(plan, graph, name, at))
-            {
-                let what = format!("it builds on the answer of '{name}': let the stream be after one of that name");
-                self.key(stream, "role", what);
-            }
-        }
-    }
-
-    fn slot(&mut self, graph: &Graph, at: usize, key: &str, place: Place<'_>) {
-        let plan = self.plan;
-        let stream = &plan.streams[at];
-        let what = match place {
-            Place::Prompt if plan.prompt.is_none() => {
-                "{{prompt}}: the plan has none; give it prompt = \"...\"".to_owned()
-            }
-            Place::Worktree if !matches!(plan.settings(stream).worktree, Some(Worktree::Own | Worktree::At(_))) => {
-                "{{worktree}}: the stream has none; give it worktree = true".to_owned()
-            }
-            Place::Text(name) if name == stream.name && key == "undo" => return,
-            Place::Text(name) if plan.get(name).is_none() => {
-                format!("{{{{streams.{name}.text}}}}: {}", self.no_stream(name))
-            }
-            Place::Text(name) if !leads(plan, graph, name, at) => {
-                format!(
-                    "{{{{streams.{name}.text}}}}: {} is not after {name}; add \"{name}\" to its after",
-                    stream.name
-                )
-            }
-            Place::File("") => "{{file:PATH}}: which file?".to_owned(),
-            _ => return,
-        };
-        self.key(stream, key, what);
-    }
-
     /// Two streams at once in one worktree would write over each other.
     fn shared_worktrees(&mut self, graph: &Graph) {
         let plan = self.plan;
@@ -403,12 +351,6 @@ impl Check<'_> {
             );
         }
     }
-}
-
-/// Whether the answer of that name is there when a stream starts; one that stands in for it counts as behind it.
-fn leads(plan: &Plan, graph: &Graph, name: &str, to: usize) -> bool {
-    let from = plan.streams.iter().position(|stream| stream.name == name);
-    from.is_some_and(|from| graph.leads(from, to))
 }
 
 /// A recording needs no prompt, for it was asked already.

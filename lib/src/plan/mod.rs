@@ -4,8 +4,10 @@
 //! question to its [`Graph`], which is asked with the [`Fate`] of each stream and knows neither clocks nor processes.
 
 mod check;
+mod fields;
 mod graph;
 mod journal;
+mod near;
 mod read;
 mod template;
 mod tree;
@@ -350,3 +352,6 @@ impl Wait {
 fn duration(text: Option<&str>) -> Option<Duration> {
     units::duration(text?).ok()
 }
+
+#[cfg(test)]
+mod tests;
