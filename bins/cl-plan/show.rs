@@ -164,9 +164,8 @@ fn who(plan: &Plan, stream: &Stream, roles: &Roles) -> String {
 fn shortened(names: &[&str]) -> String {
     match names {
         [] => "-".to_owned(),
-        [few @ ..] if few.len() <= 4 => few.join(", "),
-        [first, second, rest @ ..] => format!("{first}, {second} and {} more", rest.len()),
-        [one] => (*one).to_owned(),
+        [first, second, rest @ ..] if rest.len() > 2 => format!("{first}, {second} and {} more", rest.len()),
+        few => few.join(", "),
     }
 }
 

@@ -89,7 +89,7 @@ fn plain(page: &str) -> String {
 fn whole_command(roff: &mut Roff, mut command: Command) {
     let usage = command.render_usage().to_string();
     let usage = usage.trim_start_matches("Usage:").trim();
-    roff.control("SS", [format!("\"{usage}\"").as_str()]);
+    roff.control("SS", [usage]);
     let about = command
         .get_long_about()
         .or(command.get_about())
