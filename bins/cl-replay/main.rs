@@ -1,10 +1,8 @@
 //! cl-replay: plays a recorded stream back as a worker would.
 
 mod args;
-mod bare;
 mod play;
 mod recording;
-mod stream;
 
 use args::Args;
 use harmony::cli;

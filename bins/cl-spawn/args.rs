@@ -144,8 +144,8 @@ pub struct Args {
     /// Start even where another stream has met a usage limit or had its key refused a short while ago
     ///
     /// Without it a start waits for the end of a limit that another stream of the same account has met, and does not
-    /// come about for a minute after the account's key was refused, unless there is a new login. The end of a success
-    /// releases the others.
+    /// come about for a minute after the account's key was refused, unless there is a new login. A run that succeeds in
+    /// spite of it releases the others.
     #[arg(long)]
     pub anyway: bool,
 

@@ -29,6 +29,19 @@ fn quoted(word: &OsStr) -> Vec<u8> {
     if !bytes.is_empty() && bytes.iter().all(plain) {
         return bytes.to_vec();
     }
+    // What a terminal acts on, and a role file may hold, is shown and not sent; bash, zsh and ksh read it back.
+    if acts(bytes) {
+        let mut quoted = b"$'".to_vec();
+        for &byte in bytes {
+            match byte {
+                b'\'' | b'\\' => quoted.extend([b'\\', byte]),
+                b' '..=b'~' | b'\n' => quoted.push(byte),
+                byte => quoted.extend(format!("\\x{byte:02x}").as_bytes()),
+            }
+        }
+        quoted.push(b'\'');
+        return quoted;
+    }
     let mut quoted = vec![b'\''];
     for &byte in bytes {
         match byte {
@@ -40,6 +53,12 @@ fn quoted(word: &OsStr) -> Vec<u8> {
     quoted
 }
 
+/// Whether a terminal acts on anything in it.
+fn acts(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    harmony::view::clean_json(&text) != text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +68,7 @@ mod tests {
         for (word, expected) in [("a-b=c", "a-b=c"), ("", "''"), ("it's", r"'it'\''s'"), ("a b", "'a b'")] {
             assert_eq!(quoted(OsStr::new(word)), expected.as_bytes());
         }
+        assert_eq!(quoted(OsStr::new("a\u{1b}[1m'é")), br"$'a\x1b[1m\'\xc3\xa9'");
+        assert_eq!(quoted(OsStr::new("two\nlines")), b"'two\nlines'");
     }
 }

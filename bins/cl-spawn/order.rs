@@ -1,6 +1,6 @@
 //! From the command line to what is asked of a worker.
 
-use crate::args::{Agent, Args, StderrWhere};
+use crate::args::{Agent, Args, Fallback, StderrWhere};
 use crate::role::{self, InForce};
 use crate::stdin::{self, Source};
 use crate::worker::{Worker, Workers};
@@ -43,7 +43,8 @@ pub fn run(mut args: Args) -> Result<u8, Failure> {
         (Some(prompt), Some(role)) => Some(role.frame(prompt, args.run.as_deref())?),
         (prompt, _) => prompt,
     };
-    if !args.fallback.is_empty() && prompt.is_none() && !args.keep && !replay {
+    let asks = |to: &Fallback| !replay || matches!(to.agent, Agent::Known(_));
+    if prompt.is_none() && !args.keep && args.fallback.iter().any(asks) {
         return Err(ours("--fallback: give a PROMPT that another agent can be asked"));
     }
     let order = order(&args, name.clone(), prompt.as_deref(), role.clone())?;

@@ -8,6 +8,7 @@ use harmony::role::{Known, Role, Roles, Slot, choose, fill};
 use harmony::sink::Shared;
 use harmony::state::State;
 use harmony::units;
+use harmony::view;
 use harmony::worker::Played;
 use std::path::Path;
 
@@ -198,7 +199,8 @@ pub fn list(args: &Args, sink: &mut Shared) -> Result<u8, Failure> {
             about.trim_start(),
         ]));
     }
-    sink.write(text.as_bytes())
+    // A folder's cl.toml may be anybody's.
+    sink.write(view::clean_lines(&text).as_bytes())
         .map_err(|error| ours(format!("stdout: {}", reason(&error))))?;
     Ok(0)
 }

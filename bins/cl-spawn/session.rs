@@ -5,6 +5,7 @@ use crate::ours;
 use harmony::agent::{Kind, Session};
 use harmony::cli::{Failure, reason};
 use harmony::line::{Event, Name, header, subtype};
+use std::ffi::OsString;
 use std::path::Path;
 
 /// What the options say; of `Unnamed` and `New` without an id of the user's, the attempt chooses one.
@@ -13,7 +14,7 @@ pub fn asked(args: &Args, name: &Name, kind: Kind) -> Result<Session, Failure> {
         return Ok(Session::New(id.clone()));
     }
     let Some(resume) = &args.resume else {
-        return Ok(begin(kind, args));
+        return Ok(begin(kind, &args.args));
     };
     let folder = Path::new(resume);
     let id = if folder.is_dir() {
@@ -34,8 +35,8 @@ pub fn asked(args: &Args, name: &Name, kind: Kind) -> Result<Session, Failure> {
 }
 
 /// A new conversation, under an id of our choice where the agent takes one.
-pub fn begin(kind: Kind, args: &Args) -> Session {
-    if kind.takes_session_id() && !kind.names_session(&args.args) {
+pub fn begin(kind: Kind, args: &[OsString]) -> Session {
+    if kind.takes_session_id() && !kind.names_session(args) {
         Session::New(fresh())
     } else {
         Session::Unnamed
@@ -52,8 +53,9 @@ fn of_run(folder: &Path, name: &Name) -> Result<String, Failure> {
     let lines =
         std::fs::read(&file).map_err(|error| ours(format!("--resume {}: {}", file.display(), reason(&error))))?;
     let told = lines.split(|&byte| byte == b'\n').rev().find_map(|line| {
-        // A worker's own line is none of our events, whatever it says.
-        subtype(line, &header(line)?)?;
+        // A worker's own line is none of our events, whatever it says; nor is another stream's in the same file.
+        let header = header(line).filter(|header| header.stream == name.as_str())?;
+        subtype(line, &header)?;
         match Event::read(line)? {
             Event::Start(start) => start.session_id,
             Event::Exit(exit) | Event::Turn(exit) => exit.session_id,

@@ -3,12 +3,13 @@
 use crate::args::{Args, Stdin};
 use crate::ours;
 use harmony::cli::{Failure, reason};
-use harmony::sys::fds::{What, what};
+use harmony::sys::fds::{What, reopen, what};
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+
+const NONBLOCK: i32 = nix::fcntl::OFlag::O_NONBLOCK.bits();
 
 /// Where a worker's stdin comes from.
 #[derive(Debug)]
@@ -19,10 +20,8 @@ pub enum Source {
     Null,
     /// A terminal that says nothing.
     Terminal,
-    /// A file, opened anew for each attempt.
-    File(PathBuf),
-    /// Our own stdin, and where it stood. Of what cannot be read twice, a further attempt gets what is left.
-    Ours(OwnedFd, Option<u64>),
+    /// A file, or our own stdin, and where it stood. Of what cannot be read twice, a further attempt gets what is left.
+    File(OwnedFd, Option<u64>),
 }
 
 impl Source {
@@ -33,7 +32,10 @@ impl Source {
             (Some(Stdin::Null), None) => Self::Null,
             (Some(Stdin::Pty), None) => Self::Terminal,
             (Some(Stdin::Inherit), None) => Self::ours()?,
-            (Some(Stdin::File(file)), None) => Self::File(file.clone()),
+            // A FIFO is waited for here, where a signal still ends us, and only once.
+            (Some(Stdin::File(path)), None) => Self::file(
+                File::open(path).map_err(|error| ours(format!("--stdin {}: {}", path.display(), reason(&error))))?,
+            ),
             (None, None) => {
                 let given = matches!(what(io::stdin()), Ok(What::Pipe | What::File | What::Socket));
                 if given && !agent { Self::ours()? } else { Self::Null }
@@ -42,40 +44,36 @@ impl Source {
     }
 
     fn ours() -> Result<Self, Failure> {
-        let fd = io::stdin()
-            .as_fd()
-            .try_clone_to_owned()
-            .map_err(|error| ours(format!("stdin: {}", reason(&error))))?;
-        let at = File::from(
-            fd.try_clone()
-                .map_err(|error| ours(format!("stdin: {}", reason(&error))))?,
-        )
-        .stream_position()
-        .ok();
-        Ok(Self::Ours(fd, at))
+        Ok(Self::file(
+            io::stdin()
+                .as_fd()
+                .try_clone_to_owned()
+                .map_err(|error| ours(format!("stdin: {}", reason(&error))))?
+                .into(),
+        ))
+    }
+
+    fn file(mut file: File) -> Self {
+        let at = file.stream_position().ok();
+        Self::File(file.into(), at)
     }
 
     /// A descriptor for one attempt, which may be the `last`; `None` is a silent terminal.
     ///
     /// # Errors
-    /// When it cannot be opened; names it.
+    /// When there is no descriptor left, or no memory.
     pub fn open(&mut self, last: bool) -> io::Result<Option<OwnedFd>> {
-        let open = |path: &Path| {
-            File::open(path)
-                .map(OwnedFd::from)
-                .map_err(|error| io::Error::new(error.kind(), format!("{}: {}", path.display(), reason(&error))))
-        };
+        let null = || File::open("/dev/null").map(OwnedFd::from);
         Ok(Some(match self {
             Self::Terminal => return Ok(None),
             Self::Bytes(bytes) => in_memory(bytes)?,
-            Self::Null => open(Path::new("/dev/null"))?,
-            Self::File(path) => open(path)?,
+            Self::Null => null()?,
             // Held open by us as well, it would keep whoever writes to it from seeing that nobody reads.
-            Self::Ours(..) if last => match std::mem::replace(self, Self::Null) {
-                Self::Ours(fd, _) => fd,
-                _ => open(Path::new("/dev/null"))?,
+            Self::File(..) if last => match std::mem::replace(self, Self::Null) {
+                Self::File(fd, _) => fd,
+                _ => null()?,
             },
-            Self::Ours(fd, at) => {
+            Self::File(fd, at) => {
                 let mut file = File::from(fd.try_clone()?);
                 if let Some(at) = at {
                     file.seek(SeekFrom::Start(*at))?;
@@ -118,14 +116,21 @@ pub fn prompts(args: &Args) -> Result<File, Failure> {
         // Without O_NONBLOCK the opening of a FIFO would wait for its first writer.
         Some(Stdin::File(path)) => File::options()
             .read(true)
-            .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+            .custom_flags(NONBLOCK)
             .open(path)
             .map_err(|error| ours(format!("--stdin {}: {}", path.display(), reason(&error)))),
-        Some(Stdin::Inherit) | None => io::stdin()
-            .as_fd()
-            .try_clone_to_owned()
-            .map(File::from)
-            .map_err(|error| ours(format!("stdin: {}", reason(&error)))),
+        Some(Stdin::Inherit) | None => {
+            let stdin = io::stdin();
+            let pipe = matches!(what(&stdin), Ok(What::Pipe));
+            // A pipe is opened anew: another reader of it may take what we were told is there, and O_NONBLOCK on ours
+            // would be set for all who share it.
+            let anew = File::options().read(true).custom_flags(NONBLOCK).to_owned();
+            match reopen(stdin.as_fd(), &anew) {
+                Ok(file) if pipe => Ok(file),
+                _ => stdin.as_fd().try_clone_to_owned().map(File::from),
+            }
+            .map_err(|error| ours(format!("stdin: {}", reason(&error))))
+        }
     }
 }
 

@@ -57,6 +57,7 @@ impl Worker {
             )),
             Agent::Replay(folder) => {
                 no_agent_options(args, "a recording")?;
+                no_recording_is_kept(args)?;
                 Ok(Self::replay(&folder, name, &args.args))
             }
             Agent::Known(kind) => {
@@ -79,13 +80,16 @@ impl Worker {
     /// One to fall back on. What it has no word for is told and left to it.
     pub fn fallback(args: &Args, name: &Name, to: &Fallback) -> Result<Self, Failure> {
         let kind = match &to.agent {
-            Agent::Replay(folder) => return Ok(Self::replay(folder, name, &[])),
+            Agent::Replay(folder) => {
+                no_recording_is_kept(args)?;
+                return Ok(Self::replay(folder, name, &[]));
+            }
             Agent::Known(kind) => *kind,
             Agent::Auto => return Err(ours("--fallback: name an agent")),
         };
         let ask = Ask {
             model: to.model.clone(),
-            session: session::begin(kind, args),
+            session: session::begin(kind, &[]),
             keep: args.keep,
             ..Ask::new(kind)
         };
@@ -222,6 +226,13 @@ fn no_agent_options(args: &Args, what: &str) -> Result<(), Failure> {
     }
 }
 
+fn no_recording_is_kept(args: &Args) -> Result<(), Failure> {
+    if args.keep {
+        return Err(ours("--keep: a recording hears no prompt; keep an agent"));
+    }
+    Ok(())
+}
+
 /// A tool of ours: the one beside this program, else the one on PATH.
 fn beside_us(tool: &str) -> OsString {
     let beside = std::env::current_exe()
@@ -249,18 +260,25 @@ impl Workers {
         let Some(ask) = worker.ask() else {
             return (Session::Unnamed, false);
         };
-        let Some(before) = which.before else {
+        // Where the user's own arguments name the conversation, they do so each time.
+        let own = ask.agent.names_session(&ask.args);
+        let Some(before) = which.before.filter(|_| !own) else {
             return (ask.session.clone(), false);
         };
         let id = before.session.as_deref().or(ask.session.id());
         let Some(id) = id else {
             return (ask.session.clone(), false);
         };
+        // What was answered well is not asked to go on; why it ended badly is another matter.
+        let began = matches!(ask.session, Session::New(_) | Session::Unnamed);
+        if before.is_good() && began && self.args.session.is_none() && !self.args.keep {
+            return (session::begin(ask.agent, &ask.args), false);
+        }
         // Where we cannot look whether it was kept, one with work in it is worth the try.
         let kept = is_kept(ask.agent, id, |name| self.variable(name)).unwrap_or(before.worked);
         match (&ask.session, kept) {
             (_, true) => (Session::Resumed(id.to_owned()), true),
-            (Session::New(_), false) if self.args.session.is_none() => (session::begin(ask.agent, &self.args), false),
+            (Session::New(_), false) if self.args.session.is_none() => (session::begin(ask.agent, &ask.args), false),
             (asked, false) => (asked.clone(), false),
         }
     }
@@ -321,7 +339,7 @@ impl Attempts for Workers {
             None if worker.is_agent() => agents,
             given => given.and_then(never),
         };
-        let cut_off = resumed && which.before.is_some_and(|before| before.worked);
+        let cut_off = resumed && which.before.is_some_and(|before| before.worked && !before.is_good());
         let prompt = match &self.prompt {
             Some(_) if cut_off => Some(GO_ON.as_bytes()),
             prompt => prompt.as_deref(),

@@ -175,8 +175,8 @@ fn exit_code(stream: &Stream, policy: &Policy) -> Option<u8> {
         .map(|signal| 128 + signal as u8);
     let code = exit
         .and_then(|exit| exit.code)
-        .filter(|code| *code != 0)
-        .map(|code| code as u8);
+        .map(|code| code as u8)
+        .filter(|code| *code != 0);
     Some(match outcome {
         Outcome::Success => 0,
         Outcome::Error | Outcome::Failed | Outcome::Exhausted | Outcome::Killed => code.or(signal).unwrap_or(1),

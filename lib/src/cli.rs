@@ -102,9 +102,10 @@ fn one_line(text: &str) -> String {
     words.join(" ").trim_start_matches("error: ").to_owned()
 }
 
-/// Writes `tool: message` on stderr. A stderr that is gone is no reason to fail.
+/// Writes `tool: message` on stderr, in one line and with nothing in it that a terminal acts on, whatever a file is
+/// called or holds. A stderr that is gone is no reason to fail.
 pub fn complain(tool: &str, message: &str) {
-    let _ = std::io::stderr().write_all(format!("{tool}: {message}\n").as_bytes());
+    let _ = std::io::stderr().write_all(format!("{tool}: {}\n", crate::view::clean(message)).as_bytes());
 }
 
 /// Turns a tool's end into its exit code: an error is told, a reader that went away is a quiet end.

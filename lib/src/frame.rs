@@ -72,8 +72,13 @@ impl Framer {
             }
             if self.buffer.len() - self.end < BLOCK / 2 {
                 // Doubling keeps the copies of a growing line linear; the cap bounds it.
-                let grown = (self.buffer.len() * 2).clamp(BLOCK, self.end + self.cap + BLOCK);
-                self.buffer.resize(grown, 0);
+                let grown = (self.buffer.len() * 2).clamp(BLOCK, self.cap.saturating_add(self.end + BLOCK));
+                if self.buffer.is_empty() {
+                    // Zeroes from the system: pages that nothing is read into are never touched.
+                    self.buffer = vec![0; grown];
+                } else {
+                    self.buffer.resize(grown, 0);
+                }
             }
         }
         &mut self.buffer[self.end..]
@@ -188,6 +193,13 @@ mod tests {
         );
         assert_eq!(frames(100, &[b"a\n"]), [whole("a", true)]);
         assert_eq!(frames(100, &[]), []);
+    }
+
+    #[test]
+    fn any_cap() {
+        let whole = |text: &str| (text.as_bytes().to_vec(), true, Part::Whole);
+        assert_eq!(frames(usize::MAX, &[b"a\nb\n"]), [whole("a"), whole("b")]);
+        assert_eq!(frames(0, &[b"a\n"]), [whole("a")]);
     }
 
     #[test]

@@ -16,8 +16,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// A limit that ends later than this from now is somebody's mistake, or a clock's.
-const LONGEST: f64 = 8.0 * 86400.0;
+/// A limit that ends later than this from now, in seconds, is somebody's mistake, or a clock's.
+pub(crate) const LONGEST: f64 = 8.0 * 86400.0;
 
 /// After a key was refused, so long nobody tries it again.
 const TRY_AGAIN: f64 = 60.0;
@@ -226,7 +226,10 @@ impl Holds {
         if !tried(&hold) {
             return Some(hold);
         }
-        let lock = self.lock(account).ok()?;
+        // Who cannot have the lock leaves the trying to who has it.
+        let Ok(lock) = self.lock(account) else {
+            return Some(hold);
+        };
         match self.read(account, now)? {
             Hold::Auth { since, stream } if since + TRY_AGAIN <= now => {
                 let renewed = Hold::Auth { since: now, stream };
@@ -239,12 +242,12 @@ impl Holds {
         }
     }
 
-    /// Tells a hold. A limit that ends later, and a refused key, are not shortened by an earlier end.
+    /// Tells a hold, in place of what was told before; only a limit that ends later stays.
     ///
     /// # Errors
     /// What keeps the file from being written.
     pub fn tell(&self, account: &Account, hold: &Hold, now: f64) -> io::Result<()> {
-        let _lock = self.lock(account)?;
+        let _lock = self.lock(account);
         if let (Some(Hold::Limit { resets_at: known, .. }), Hold::Limit { resets_at, .. }) =
             (self.read(account, now), hold)
             && known >= *resets_at
@@ -278,7 +281,7 @@ impl Holds {
     /// # Errors
     /// What keeps the file from being removed; that there is none is no error.
     pub fn release(&self, account: &Account) -> io::Result<()> {
-        let _lock = self.lock(account)?;
+        let _lock = self.lock(account);
         match fs::remove_file(self.file(account)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -293,7 +296,8 @@ impl Holds {
             .truncate(false)
             .mode(0o600)
             .open(path)?;
-        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error.into())
+        // It is held for an instant; a holder that is stopped in it shall not stop us, too.
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
     }
 }
 

@@ -11,6 +11,7 @@ pub mod manual;
 pub mod outcome;
 pub mod plan;
 pub mod policy;
+pub mod replay;
 pub mod role;
 pub mod sink;
 pub mod source;

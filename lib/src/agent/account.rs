@@ -5,6 +5,12 @@ use crate::line::{Exit, Usage};
 use serde_json::json;
 use std::collections::HashMap;
 
+/// More messages of one turn, or tools denied, than are kept apart.
+const MANY: usize = 1000;
+
+/// More bytes of an answer than are kept: a worker that writes without end shall not fill our memory.
+const MOST: usize = 64 << 20;
+
 /// The sum of one attempt's facts: evidence for its outcome, and the content of its `exit`.
 #[derive(Debug, Default)]
 pub struct Account {
@@ -32,6 +38,10 @@ pub struct Account {
     pub in_turn: bool,
     /// The blocks of this turn, finished.
     texts: Vec<String>,
+    /// How many bytes these are.
+    kept: usize,
+    /// Whether an answer was too long to be kept whole.
+    cut: bool,
     /// The block that is being written.
     open: String,
     /// Whether nothing but its pieces will tell the open block.
@@ -42,6 +52,8 @@ pub struct Account {
     settled: Usage,
     /// Tokens of each message of the turns that are not.
     messages: HashMap<String, Usage>,
+    /// Tokens of messages of such a turn that are too many to be kept apart.
+    further: Usage,
     /// What this run has cost, as far as it was told.
     cost: Option<f64>,
     /// What the conversation had cost at the last result.
@@ -64,6 +76,7 @@ impl Account {
                     result.text = None;
                 }
                 self.texts.clear();
+                self.kept = 0;
                 self.open.clear();
             }
             Fact::Retry { because, .. } => self.retrying = Some(because.clone()),
@@ -72,17 +85,29 @@ impl Account {
                 self.retrying = None;
                 // A finished block repeats its pieces, unless they were all there is.
                 self.close();
-                self.texts.push(text.clone());
+                self.keep(text.clone());
             }
             Fact::Delta { text, only } => {
                 self.only = *only;
                 self.open.push_str(text);
+                if self.open.len() > MOST {
+                    self.cut = true;
+                    let mut from = self.open.len() - MOST / 2;
+                    while !self.open.is_char_boundary(from) {
+                        from += 1;
+                    }
+                    self.open.drain(..from);
+                }
             }
             Fact::ToolStart { .. } => self.close(),
             Fact::Denied { tool } => self.deny(tool),
             Fact::Usage { message, usage } if message.is_empty() => self.settled += *usage,
             Fact::Usage { message, usage } => {
                 // The same message is told again for each of its blocks, at first with less than it will have used.
+                if self.messages.len() >= MANY && !self.messages.contains_key(message) {
+                    self.further += sum(&self.messages);
+                    self.messages.clear();
+                }
                 let known = self.messages.entry(message.clone()).or_default();
                 known.input = known.input.max(usage.input);
                 known.output = known.output.max(usage.output);
@@ -105,13 +130,14 @@ impl Account {
         self.session = result.session.clone().or_else(|| self.session.take());
         for tool in &result.denials {
             if !self.denials.contains(tool) {
-                self.denials.push(tool.clone());
+                self.deny(tool);
             }
         }
         // A result tells its own turn's tokens, an interrupted one tells none, and the messages are all there is.
         let told = result.usage.filter(|usage| *usage != Usage::default());
-        self.settled += told.unwrap_or_else(|| sum(&self.messages));
+        self.settled += told.unwrap_or_else(|| self.unsettled());
         self.messages.clear();
+        self.further = Usage::default();
         // What a conversation has cost grows from result to result; one that was resumed began with more than nothing.
         let grown = result.cost.map(|total| (total - self.total).max(0.0));
         if let Some(step) = result.step.or(grown) {
@@ -133,16 +159,43 @@ impl Account {
 
     fn deny(&mut self, tool: &str) {
         // A worker that is denied without end shall not fill our memory.
-        if self.denials.len() < 1000 {
+        if self.denials.len() < MANY {
             self.denials.push(tool.to_owned());
         }
+    }
+
+    /// Keeps a block of the answer; of an answer without end its last blocks.
+    fn keep(&mut self, block: String) {
+        self.kept += block.len();
+        self.texts.push(block);
+        if self.kept > MOST {
+            let mut over = self.kept - MOST / 2;
+            // The last one always stays: a line has its own bound.
+            let gone = self.texts[..self.texts.len() - 1]
+                .iter()
+                .take_while(|text| {
+                    let goes = over > 0;
+                    over = over.saturating_sub(text.len());
+                    goes
+                })
+                .count();
+            self.cut |= gone > 0;
+            self.kept -= self.texts.drain(..gone).map(|text| text.len()).sum::<usize>();
+        }
+    }
+
+    /// Tokens of the messages of a turn that has no result yet.
+    fn unsettled(&self) -> Usage {
+        let mut all = self.further;
+        all += sum(&self.messages);
+        all
     }
 
     /// Ends the open block.
     fn close(&mut self) {
         let open = std::mem::take(&mut self.open);
         if self.only && !open.is_empty() {
-            self.texts.push(open);
+            self.keep(open);
         }
     }
 
@@ -178,6 +231,12 @@ impl Account {
         }
     }
 
+    /// Whether the last turn has ended with a result that its agent calls good.
+    pub fn is_good(&self) -> bool {
+        let good = |result: &ResultFact| !result.error && !result.subtype.starts_with("error");
+        !self.in_turn && self.result.as_ref().is_some_and(good)
+    }
+
     /// The answer: the last result's text, else what the last turn wrote, else what an earlier turn said.
     ///
     /// The text of a result that is an error tells the error, so what was written before that goes first.
@@ -204,10 +263,15 @@ impl Account {
         (!blocks.is_empty()).then(|| blocks.join("\n\n"))
     }
 
+    /// Whether an answer was too long to be kept whole: then it is its end.
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+
     /// Tokens, counted once per message; a result's own figure wins for its turn.
     pub fn usage(&self) -> Option<Usage> {
         let mut all = self.settled;
-        all += sum(&self.messages);
+        all += self.unsettled();
         (all != Usage::default()).then_some(all)
     }
 
@@ -348,6 +412,44 @@ mod tests {
         account.add(&tool);
         account.add(&delta("d", true));
         assert_eq!(account.answer().as_deref(), Some("ab\n\nc\n\nd"));
+    }
+
+    #[test]
+    fn nothing_grows_without_end() {
+        let mut long = Account::default();
+        long.add(&init());
+        let block = "x".repeat(1 << 20);
+        for _ in 0..100 {
+            long.add(&text(&block));
+        }
+        assert!(long.kept <= MOST && long.kept >= MOST / 4 && long.is_cut());
+        assert!(long.answer().unwrap().len() <= MOST + 1000);
+        for only in [false, true] {
+            let mut open = Account::default();
+            for _ in 0..100 {
+                open.add(&delta(&"é".repeat(1 << 19), only));
+            }
+            assert!(open.answer().unwrap().len() <= MOST);
+        }
+        let mut many = Account::default();
+        for number in 0..10 * MANY as u64 {
+            many.add(&usage(&number.to_string(), 1));
+            many.add(&Fact::Denied { tool: "t".to_owned() });
+            many.add(&Fact::Result(Box::default()));
+            many.add(&usage(&number.to_string(), 1));
+        }
+        let denied = ResultFact {
+            denials: (0..10 * MANY).map(|number| number.to_string()).collect(),
+            ..ResultFact::default()
+        };
+        many.add(&Fact::Result(Box::new(denied)));
+        assert_eq!(many.denials.len(), MANY);
+        let mut turn = Account::default();
+        for number in 0..10 * MANY as u64 {
+            turn.add(&usage(&number.to_string(), 1));
+        }
+        assert!(turn.messages.len() <= MANY);
+        assert_eq!(turn.usage().map(|usage| usage.output), Some(10 * MANY as u64));
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! claude's stream-json, which qwen writes too.
 
-use super::soft::{Part, Soft, list, part, what};
+use super::soft::{Part, Soft, brief, list, part, short, what};
 use super::status::http_status;
 use super::tasks::Tasks;
 use super::{Fact, ResultFact};
 use crate::line::Usage;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+
+/// More work in the background than an agent has.
+const MANY: usize = 1000;
 
 /// Reads claude's lines, or qwen's.
 #[derive(Debug, Default)]
@@ -300,11 +303,12 @@ impl Lines {
             Some("background_tasks_changed") => {
                 let tasks = list::<Background<'_>>(line.tasks).into_iter();
                 self.background = tasks
+                    .take(MANY)
                     .filter_map(|task| entry(&task.task_id, &task.description))
                     .collect();
                 facts.push(self.open());
             }
-            Some("task_started") if line.is_backgrounded.is_true() => {
+            Some("task_started") if line.is_backgrounded.is_true() && self.background.len() < MANY => {
                 self.background.extend(entry(&line.task_id, &line.description));
                 facts.push(self.open());
             }
@@ -314,7 +318,7 @@ impl Lines {
                 let ended = !matches!(status, None | Some("running" | "pending" | "in_progress"));
                 if ended
                     && let Some(id) = line.task_id.text()
-                    && self.background.remove(id).is_some()
+                    && self.background.remove(short(id)).is_some()
                 {
                     facts.push(self.open());
                 }
@@ -389,8 +393,8 @@ fn stream_event(line: &Line<'_>, facts: &mut Vec<Fact>) {
 
 fn entry(id: &Soft<'_>, description: &Soft<'_>) -> Option<(String, String)> {
     let id = id.owned()?;
-    let description = description.owned().unwrap_or_else(|| id.clone());
-    Some((id, description))
+    let description = description.text().filter(|text| !text.is_empty()).unwrap_or(&id);
+    Some((short(&id).to_owned(), brief(description)))
 }
 
 /// What all models together have cost since the result before.

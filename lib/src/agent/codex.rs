@@ -1,10 +1,13 @@
 //! The lines of `codex exec --json`.
 
-use super::soft::{Part, Soft, brief, list, part};
+use super::soft::{Part, Soft, brief, list, part, short};
 use super::status::http_status;
 use super::{Fact, ResultFact, TaskState};
 use crate::line::Usage;
 use serde::Deserialize;
+
+/// More tools than are at work at once.
+const MANY: usize = 1000;
 
 /// Reads codex's lines.
 #[derive(Debug, Default)]
@@ -172,7 +175,7 @@ impl Lines {
             ),
             _ => return,
         };
-        let id = item.id.owned().unwrap_or_default();
+        let id = short(item.id.text().unwrap_or_default()).to_owned();
         let begun = self.open.iter().position(|open| *open == id);
         // Some tools are told only once they have ended.
         if begun.is_none() {
@@ -191,8 +194,8 @@ impl Lines {
                     }
                 }
             }
-            (false, None) => self.open.push(id),
-            (false, Some(_)) => {}
+            (false, None) if self.open.len() < MANY => self.open.push(id),
+            (false, _) => {}
         }
     }
 }

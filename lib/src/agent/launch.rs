@@ -250,6 +250,7 @@ impl Kind {
                 "--session-id",
                 "--session-file",
                 "--no-session-persistence",
+                "--chat-recording",
             ]
             .contains(&word)
         };

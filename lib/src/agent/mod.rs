@@ -208,6 +208,9 @@ pub struct ResultFact {
     pub queued: u64,
 }
 
+/// More denied tools than one result tells.
+const MANY_DENIALS: usize = 1000;
+
 /// Reads the lines of one agent.
 #[derive(Debug)]
 pub enum Reader {
@@ -239,12 +242,45 @@ impl Reader {
     /// Appends what one stdout line says, with or without the stream's header; a line that is not the agent's says
     /// nothing.
     pub fn read(&mut self, line: &[u8], facts: &mut Vec<Fact>) {
+        let before = facts.len();
         match self {
             Self::Claude(lines) => lines.read(line, facts),
             Self::Codex(lines) => lines.read(line, facts),
             Self::Gemini(lines) => lines.read(line, facts),
             Self::Opencode(lines) => lines.read(line, facts),
             Self::Plain => {}
+        }
+        facts[before..].iter_mut().for_each(Fact::bound);
+    }
+}
+
+impl Fact {
+    /// Names and ids are remembered, many of them, and a line may be of any length: none is kept that is too long to be
+    /// one.
+    fn bound(&mut self) {
+        let shorten = |text: &mut String| text.truncate(soft::short(text).len());
+        match self {
+            Self::Init { session, model } => session.iter_mut().chain(model).for_each(shorten),
+            Self::ToolStart { id, name, .. } => [id, name].into_iter().for_each(shorten),
+            Self::ToolEnd { id, .. } => shorten(id),
+            Self::Denied { tool } => shorten(tool),
+            Self::Usage { message, .. } => shorten(message),
+            Self::Limit { status, kind, .. } => kind.iter_mut().chain([status]).for_each(shorten),
+            Self::Tasks(tasks) => tasks.iter_mut().for_each(|(what, _)| shorten(what)),
+            Self::Result(result) => {
+                let words = [&mut result.session, &mut result.terminal_reason];
+                words.into_iter().flatten().for_each(shorten);
+                shorten(&mut result.subtype);
+                result.denials.truncate(MANY_DENIALS);
+                result.denials.iter_mut().for_each(shorten);
+            }
+            Self::Text { .. }
+            | Self::Delta { .. }
+            | Self::Thinking
+            | Self::Cost(_)
+            | Self::Retry { .. }
+            | Self::Background(_)
+            | Self::Trouble(_) => {}
         }
     }
 }

@@ -150,6 +150,15 @@ pub(super) fn what(input: Part<'_>) -> String {
     brief(found.unwrap_or_default())
 }
 
+/// A name or an id, and not all of one that is too long to be any.
+pub(super) fn short(text: &str) -> &str {
+    let mut end = text.len().min(1000);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// The first line of a text, and not all of a long one.
 pub(super) fn brief(text: &str) -> String {
     let line = text.trim_start().lines().next().unwrap_or_default();
@@ -171,6 +180,13 @@ mod tests {
         for other in ["null", "[1,{\"a\":2}]", "{\"a\":[3]}"] {
             assert!(matches!(read(other), Soft::Other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_name_is_not_without_end() {
+        assert_eq!(short("Bash"), "Bash");
+        assert_eq!(short(&"é".repeat(600)), "é".repeat(500));
+        assert_eq!(short(&format!("x{}", "é".repeat(600))).len(), 999);
     }
 
     #[test]

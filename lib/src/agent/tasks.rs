@@ -3,7 +3,7 @@
 //! A change counts only once its tool has answered: a tool that does not exist, or is refused, changes nothing.
 
 use super::TaskState;
-use super::soft::{Part, Soft, list, part};
+use super::soft::{Part, Soft, brief, list, part, short};
 use serde::Deserialize;
 
 /// More tasks, or more open questions, than any list that a person could read.
@@ -75,23 +75,23 @@ impl Tasks {
             _ => return,
         };
         let change = match tool {
-            "TaskCreate" => Change::Create(input.subject.into_string().unwrap_or_default()),
+            "TaskCreate" => Change::Create(brief(input.subject.text().unwrap_or_default())),
             "TaskUpdate" => Change::Update {
                 id: id(&input.task_id),
-                what: input.subject.owned(),
+                what: input.subject.owned().map(|what| brief(&what)),
                 state: input.status.text().and_then(state),
                 gone: input.status.text() == Some("deleted"),
             },
             _ => Change::Replace(list::<Todo<'_>>(input.todos).into_iter().take(MANY).map(task).collect()),
         };
         if self.asked.len() < MANY {
-            self.asked.push((call.to_owned(), change));
+            self.asked.push((short(call).to_owned(), change));
         }
     }
 
     /// A tool has answered; the list, where that changed it.
     pub(super) fn answered(&mut self, call: &str, error: bool, answer: Part<'_>) -> Option<Vec<(String, TaskState)>> {
-        let at = self.asked.iter().position(|(asked, _)| asked == call)?;
+        let at = self.asked.iter().position(|(asked, _)| asked == short(call))?;
         let (_, change) = self.asked.swap_remove(at);
         if error {
             return None;
@@ -129,7 +129,7 @@ fn task(todo: Todo<'_>) -> Task {
     Task {
         id: id(&todo.id),
         state: todo.status.text().and_then(state).unwrap_or(TaskState::Pending),
-        what: todo.content.into_string().unwrap_or_default(),
+        what: brief(todo.content.text().unwrap_or_default()),
     }
 }
 
@@ -137,7 +137,7 @@ fn task(todo: Todo<'_>) -> Task {
 fn id(member: &Soft<'_>) -> String {
     match member.count() {
         Some(number) => number.to_string(),
-        None => member.owned().unwrap_or_default(),
+        None => short(member.text().unwrap_or_default()).to_owned(),
     }
 }
 

@@ -393,3 +393,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let mut reader = Reader::new(Kind::Claude);
+    let mut facts = Vec::new();
+    let long = "x".repeat(100_000);
+    for number in 0..1500 {
+        facts.clear();
+        let line = format!(
+            r#"{{"type":"system","subtype":"task_started","is_backgrounded":true,"task_id":"{number}{long}","description":"{long}"}}"#
+        );
+        reader.read(line.as_bytes(), &mut facts);
+    }
+    let line = r#"{"type":"system","subtype":"task_updated","task_id":"0","status":"completed"}"#;
+    reader.read(line.replace(r#""0""#, &format!(r#""0{long}""#)).as_bytes(), &mut facts);
+    let Some(Fact::Background(open)) = facts.last() else {
+        panic!("{facts:?}");
+    };
+    assert_eq!(open.len(), 999);
+    assert!(open.iter().all(|what| what.len() <= 1000));
+    facts.clear();
+    let call = format!(
+        r#"{{"type":"assistant","message":{{"id":"{long}","content":[{{"type":"tool_use","id":"{long}","name":"{long}","input":{{"command":"{long}"}}}}],"usage":{{"input_tokens":1,"output_tokens":1}}}}}}"#
+    );
+    reader.read(call.as_bytes(), &mut facts);
+    assert!(facts.len() >= 2);
+    assert!(format!("{facts:?}").len() < 10_000);
+    let mut codex = Reader::new(Kind::Codex);
+    for number in 0..1500 {
+        let line = format!(
+            r#"{{"type":"item.started","item":{{"id":"{number}{long}","type":"command_execution","command":"x"}}}}"#
+        );
+        codex.read(line.as_bytes(), &mut facts);
+    }
+    assert!(format!("{codex:?}").len() < 2_000_000);
+}

@@ -3,11 +3,15 @@
 //! A worker's line is spliced only when it is valid, and this is asked of every line, so it allocates nothing,
 //! keeps no tree and has no depth limit beyond a bit for each level.
 
+use super::compact;
+
 /// What the top level of a valid object holds that decides how it travels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Top {
     /// It has a member named `cl`, however that name is escaped.
     pub cl: bool,
+    /// It has more than one of them: readers would not agree on which one counts.
+    pub twice: bool,
     /// It has a member `type` whose value is the string `cl`: it would pass for one of our own events.
     pub own: bool,
     /// It has no member at all.
@@ -16,6 +20,14 @@ pub struct Top {
 
 /// Checks that `line` is one JSON object and nothing else; `None` when it is not.
 pub fn object(line: &[u8]) -> Option<Top> {
+    if compact::is_plain(line) {
+        return Some(Top::default());
+    }
+    slowly(line)
+}
+
+/// The same, one byte after the other.
+pub(super) fn slowly(line: &[u8]) -> Option<Top> {
     std::str::from_utf8(line).ok()?;
     let mut scan = Scan { bytes: line, at: 0 };
     scan.space();
@@ -34,6 +46,20 @@ pub(super) fn skip_object(line: &[u8], from: usize) -> Option<usize> {
         return None;
     }
     scan.value()?;
+    Some(scan.at)
+}
+
+/// The offset just behind the number that begins at `from`.
+pub(super) fn after_number(line: &[u8], from: usize) -> Option<usize> {
+    let mut scan = Scan { bytes: line, at: from };
+    scan.number()?;
+    Some(scan.at)
+}
+
+/// The offset just behind the fraction and exponent, of which there may be none, that begin at `from`.
+pub(super) fn after_fraction(line: &[u8], from: usize) -> Option<usize> {
+    let mut scan = Scan { bytes: line, at: from };
+    scan.fraction()?;
     Some(scan.at)
 }
 
@@ -113,6 +139,7 @@ impl<'a> Scan<'a> {
             self.eat(b':')?;
             self.space();
             if is(name, b"cl") {
+                top.twice |= top.cl;
                 top.cl = true;
             }
             if self.peek()? == b'"' {
@@ -227,6 +254,10 @@ impl<'a> Scan<'a> {
         } else {
             self.digits()?;
         }
+        self.fraction()
+    }
+
+    fn fraction(&mut self) -> Option<()> {
         if self.peek() == Some(b'.') {
             self.at += 1;
             self.digits()?;
@@ -342,6 +373,8 @@ mod tests {
         assert_eq!(top(r#"{"a":{"cl":1},"type":"x"}"#), Some(Top::default()));
         assert_eq!(top(r#"{"a":1,"cl":{}}"#).map(|t| t.cl), Some(true));
         assert_eq!(top(r#"{"\u0063\u006C":1}"#).map(|t| t.cl), Some(true));
+        assert_eq!(top(r#"{"cl":1,"a":2}"#).map(|t| t.twice), Some(false));
+        assert_eq!(top(r#"{"cl":1,"c\u006c":2}"#).map(|t| t.twice), Some(true));
         assert_eq!(top(r#"{"x":1,"type":"cl"}"#).map(|t| t.own), Some(true));
         assert_eq!(top(r#"{"type":"c\u006c"}"#).map(|t| t.own), Some(true));
         assert_eq!(top("{ }").map(|t| t.empty), Some(true));
@@ -368,6 +401,7 @@ mod tests {
             "{\"a\":\"\\",
         ] {
             assert_eq!(object(line.as_bytes()), None, "{line}");
+            assert_eq!(slowly(line.as_bytes()), None, "{line}");
         }
         assert_eq!(object(b"{\"a\":\"\xff\"}"), None);
     }
@@ -410,6 +444,7 @@ mod tests {
         #[test]
         fn agrees_with_serde_json(line in json_text()) {
             prop_assert_eq!(object(&line).is_some(), known_good(&line));
+            prop_assert_eq!(slowly(&line).is_some(), known_good(&line));
         }
 
         #[test]
@@ -419,6 +454,7 @@ mod tests {
             let at = cut % line.len();
             line[at] = byte;
             prop_assert_eq!(object(&line).is_some(), known_good(&line));
+            prop_assert_eq!(slowly(&line).is_some(), known_good(&line));
         }
     }
 }

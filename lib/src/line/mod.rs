@@ -3,6 +3,7 @@
 //! `header` reads what every line begins with, `stamp` makes a worker's bytes into lines, `unwrap` makes lines into
 //! the worker's bytes again, `event` holds what the toolkit says itself, `seq` notices holes.
 
+mod compact;
 mod event;
 mod glob;
 mod header;

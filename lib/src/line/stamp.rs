@@ -4,12 +4,44 @@ use super::event::{Bytes, Event};
 use super::header::{Header, OWN, Ts, header, push_header};
 use super::json;
 use super::name::{MAX_NAME, Name};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use std::collections::HashSet;
 
 /// Numbers and stamps the lines of one stream.
 #[derive(Debug, Clone)]
 pub struct Stamper {
     stream: Name,
     seq: u64,
+    inner: Inner,
+}
+
+/// The streams that have shown themselves inside this one.
+#[derive(Debug, Clone, Default)]
+struct Inner {
+    names: HashSet<Box<str>>,
+    /// That of the line before: mostly that of the next one, too.
+    last: Box<str>,
+}
+
+/// A worker that invents streams without end shall not fill the memory, or the disk, of whoever reads them.
+const MOST_INNER: usize = 10_000;
+
+impl Inner {
+    /// Whether the line of an inner stream goes on as that.
+    fn admits(&mut self, name: &str) -> bool {
+        if *self.last == *name {
+            return true;
+        }
+        if !self.names.contains(name) {
+            if self.names.len() >= MOST_INNER {
+                return false;
+            }
+            self.names.insert(name.into());
+        }
+        self.last = name.into();
+        true
+    }
 }
 
 impl Stamper {
@@ -20,7 +52,11 @@ impl Stamper {
 
     /// A stream that goes on behind line `seq`.
     pub fn after(stream: Name, seq: u64) -> Self {
-        Self { stream, seq }
+        Self {
+            stream,
+            seq,
+            inner: Inner::default(),
+        }
     }
 
     /// The stream's name.
@@ -42,11 +78,11 @@ impl Stamper {
                 out.extend_from_slice(&raw[1..]);
                 out.push(b'\n');
             }
-            Kind::Nested(inner) => {
+            Kind::Nested(inner) if self.inner.admits(inner.stream) => {
                 let stream = format!("{}/{}", self.stream, inner.stream);
                 stamp_as(&stream, raw, &inner, out);
             }
-            Kind::Wrapped => self.event(
+            Kind::Nested(_) | Kind::Wrapped => self.event(
                 &Event::Text {
                     bytes: Bytes::new(raw),
                     eol,
@@ -133,12 +169,28 @@ fn kind<'a>(raw: &'a [u8], eol: bool, outer: &str) -> Kind<'a> {
     if top.cl {
         // A nested stream's line is told by its header; any other `cl` would be taken for one of ours.
         return match header(raw) {
-            Some(inner) if outer.len() + 1 + inner.stream.len() <= MAX_NAME => Kind::Nested(inner),
+            Some(inner) if outer.len() + 1 + inner.stream.len() <= MAX_NAME && !top.twice && is_plain(raw, &inner) => {
+                Kind::Nested(inner)
+            }
             _ => Kind::Wrapped,
         };
     }
     // A worker that writes `"type":"cl"` must not be able to speak for the toolkit.
     if top.own { Kind::Wrapped } else { Kind::Spliced }
+}
+
+/// Whether no member of a line's header is there twice: a reader of JSON would take the last one, we the first.
+fn is_plain(raw: &[u8], header: &Header<'_>) -> bool {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(rename = "stream")]
+        _stream: IgnoredAny,
+        #[serde(rename = "seq")]
+        _seq: IgnoredAny,
+        #[serde(rename = "ts")]
+        _ts: IgnoredAny,
+    }
+    serde_json::from_slice::<Head>(&raw[b"{\"cl\":".len()..header.end]).is_ok()
 }
 
 #[cfg(test)]
@@ -192,6 +244,35 @@ mod tests {
             stamped(inner, true),
             "{\"cl\":{\"stream\":\"s/in\",\"seq\":9,\"ts\":3.000000},\"type\":\"cl\",\"subtype\":\"exit\"}\n"
         );
+    }
+
+    #[test]
+    fn nobody_speaks_for_two() {
+        for raw in [
+            r#"{"cl":{"stream":"in","seq":9,"ts":3.0},"cl":{"stream":"main","seq":1,"ts":1.0},"type":"cl"}"#,
+            r#"{"cl":{"stream":"in","seq":9,"ts":3.0},"\u0063l":{"stream":"main","seq":1,"ts":1.0}}"#,
+            r#"{"cl":{"stream":"in","seq":9,"ts":3.0,"stream":"main"},"a":1}"#,
+            r#"{"cl":{"stream":"in","seq":9,"ts":3.0,"x":{},"s\u0065q":1},"a":1}"#,
+        ] {
+            assert!(stamped(raw.as_bytes(), true).contains(r#""subtype":"text""#), "{raw}");
+        }
+        let later = r#"{"cl":{"stream":"in","seq":9,"ts":3.0,"x":{"stream":1}},"a":1}"#;
+        assert!(stamped(later.as_bytes(), true).starts_with(r#"{"cl":{"stream":"s/in","#));
+    }
+
+    #[test]
+    fn streams_inside_are_not_without_number() {
+        let mut stamper = Stamper::new(Name::new("s").unwrap());
+        let (mut out, mut raw) = (Vec::new(), Vec::new());
+        for number in (0..MOST_INNER + 5).chain([0, 3]) {
+            raw.clear();
+            raw.extend_from_slice(format!(r#"{{"cl":{{"stream":"i{number}","seq":1,"ts":1.0}},"a":1}}"#).as_bytes());
+            out.clear();
+            stamper.line(&raw, true, Ts(7), &mut out);
+            let inside = out.starts_with(br#"{"cl":{"stream":"s/"#);
+            assert_eq!(inside, number < MOST_INNER, "{number}");
+        }
+        assert_eq!(stamper.seq(), 5, "the others are text, with nothing lost");
     }
 
     #[test]

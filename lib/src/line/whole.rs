@@ -4,7 +4,7 @@
 //! killed inside a write, and that another line was glued to the half: then strings are left open, or brackets are.
 //! This asks only that, 64 bytes at a time and without a branch for what they hold.
 
-use crate::sys::bits;
+use crate::sys::bits::{self, Masks, See};
 
 /// Whether a line with a header ends as an object does, is UTF-8, has every string and bracket closed and no control
 /// character in it. Where this says no, [`object`](super::object) has the last word.
@@ -13,21 +13,10 @@ pub fn looks_whole(line: &[u8]) -> bool {
     if line.last() != Some(&b'}') {
         return false;
     }
-    let begin = State::default();
-    let seen = bits::fold(line, begin, |state, masks| {
-        let (escaped, carry) = escapes(masks.backslash, state.escaped);
-        let strings = prefix_xor(masks.quote & !escaped) ^ state.in_string;
-        let opened = (masks.open & !strings).count_ones();
-        let closed = (masks.close & !strings).count_ones();
-        State {
-            depth: state.depth + i64::from(opened) - i64::from(closed),
-            in_string: ((strings as i64) >> 63) as u64,
-            escaped: carry,
-        }
-    });
-    match seen {
-        Some((state, met)) => {
-            let closed = state.depth == 0 && state.in_string == 0 && !met.control;
+    let mut depth = Depth::default();
+    match bits::fold(line, &mut depth) {
+        Some(met) => {
+            let closed = depth.0 == 0 && !met.open && !met.control;
             closed && (!met.beyond || std::str::from_utf8(line).is_ok())
         }
         // Without instructions for this, the whole check is as fast.
@@ -35,36 +24,17 @@ pub fn looks_whole(line: &[u8]) -> bool {
     }
 }
 
-/// What goes on from one 64 bytes to the next.
+/// How many brackets are open.
 #[derive(Debug, Clone, Copy, Default)]
-struct State {
-    depth: i64,
-    /// All bits set inside a string.
-    in_string: u64,
-    /// 1 when the next character is escaped.
-    escaped: u64,
-}
+struct Depth(i64);
 
-/// Which characters a backslash before them escapes, and whether the first of the next 64 is; `carry` is 1 when the
-/// first of these is.
-#[inline(always)]
-fn escapes(backslash: u64, carry: u64) -> (u64, u64) {
-    const EVEN: u64 = 0x5555_5555_5555_5555;
-    let backslash = backslash & !carry;
-    let follows = backslash << 1 | carry;
-    // In a run of backslashes every second one is escaped itself; an addition finds where runs end.
-    let odd_starts = backslash & !EVEN & !follows;
-    let (ends, over) = odd_starts.overflowing_add(backslash);
-    ((EVEN ^ (ends << 1)) & follows, u64::from(over))
-}
-
-/// Each bit becomes the parity of all bits up to it.
-#[inline(always)]
-fn prefix_xor(mut bits: u64) -> u64 {
-    for shift in [1, 2, 4, 8, 16, 32] {
-        bits ^= bits << shift;
+impl See for Depth {
+    #[inline(always)]
+    fn see(&mut self, masks: Masks) {
+        let opened = (masks.open & !masks.inside).count_ones();
+        let closed = (masks.close & !masks.inside).count_ones();
+        self.0 += i64::from(opened) - i64::from(closed);
     }
-    bits
 }
 
 #[cfg(test)]

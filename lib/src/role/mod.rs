@@ -11,6 +11,8 @@ pub use template::{Slot, TemplateError, fill, slots};
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What a role says; what is absent it leaves open.
@@ -133,8 +135,17 @@ impl Roles {
     pub fn load(named: Option<&Path>) -> Result<Self, RoleError> {
         let mut roles = Self::builtin();
         for path in config_files() {
-            match std::fs::read_to_string(&path) {
-                Ok(text) => roles.add(&text, &path.display().to_string())?,
+            match read(&path) {
+                Ok((_, true)) if path.is_relative() => {
+                    if named.is_none() {
+                        let path = path.display();
+                        return Err(RoleError(format!(
+                            "{path}: other users may write it, and roles say what an agent may do; \
+                             use it by --config {path}, if you trust it"
+                        )));
+                    }
+                }
+                Ok((text, _)) => roles.add(&text, &path.display().to_string())?,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(RoleError(format!("{}: {}", path.display(), crate::cli::reason(&error)))),
             }
@@ -185,6 +196,21 @@ impl Roles {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Known)> {
         self.known.iter().map(|(name, known)| (name.as_str(), known))
     }
+}
+
+/// A file's text, and whether somebody else wrote it, or may.
+fn read(path: &Path) -> std::io::Result<(String, bool)> {
+    let mut file = std::fs::File::open(path)?;
+    let meta = file.metadata()?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    let us = nix::unistd::geteuid().as_raw();
+    Ok((text, is_foreign(meta.uid(), meta.mode(), us)))
+}
+
+/// Whether a file may hold another user's words; root's are everybody's.
+fn is_foreign(owner: u32, mode: u32, us: u32) -> bool {
+    (owner != us && owner != 0) || mode & 0o002 != 0
 }
 
 /// Where users keep roles: their own, and this folder's.
@@ -240,6 +266,12 @@ mod tests {
             ["Bash", "Read"]
         );
         assert!(roles.get("crew.main").is_none());
+    }
+
+    #[test]
+    fn whose_words() {
+        assert!(!is_foreign(1000, 0o664, 1000) && !is_foreign(0, 0o644, 1000) && !is_foreign(0, 0o600, 0));
+        assert!(is_foreign(1001, 0o644, 1000) && is_foreign(1000, 0o666, 1000) && is_foreign(1000, 0o644, 0));
     }
 
     #[test]

@@ -214,14 +214,21 @@ impl Queue {
         if self.skipping {
             skip(window, &mut self.at, &mut self.skipping);
         }
-        if window.head() - self.at <= self.limits.buffer {
+        let spills = self.policy == Policy::Spill && self.backlog.on_disk() <= self.resume_below;
+        // Who is on disk already gets more there while it is still in the processor's cache.
+        let most = if spills && self.backlog.on_disk() > 0 {
+            self.limits.buffer.min(LONG as u64)
+        } else {
+            self.limits.buffer
+        };
+        if window.head() - self.at <= most {
             return Relief::Quiet;
         }
         match self.policy {
             Policy::Block => Relief::Quiet,
             Policy::Close => Relief::GiveUp(format!("its reader is {} behind", bytes_of(self.limits.buffer))),
             Policy::Drop => self.leave_out(window),
-            Policy::Spill if self.backlog.on_disk() <= self.resume_below => self.spill(window),
+            Policy::Spill if spills => self.spill(window),
             Policy::Spill => self.leave_out(window),
         }
     }

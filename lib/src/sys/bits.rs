@@ -1,16 +1,39 @@
 //! Looking at 64 bytes at once.
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{
+    __m256i, _mm_clmulepi64_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_set1_epi8, _mm256_cmpeq_epi8,
+    _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8, _mm256_slli_epi16,
+    _mm256_sub_epi8,
+};
+
 /// Which of 64 bytes are what, a bit for each, the first byte's the lowest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Masks {
-    /// `"`
+    /// `"` that opens or closes a string.
     pub quote: u64,
-    /// `\`
-    pub backslash: u64,
+    /// From each opening quote to before the closing one.
+    pub inside: u64,
+    /// What stands behind a backslash that is none itself.
+    pub escaped: u64,
     /// `{` or `[`
     pub open: u64,
     /// `}` or `]`
     pub close: u64,
+    /// Those of the two above that are curly, and other characters.
+    pub curly: u64,
+    /// `:`
+    pub colon: u64,
+    /// `,`
+    pub comma: u64,
+    /// A space, or what is below it.
+    pub blank: u64,
+    /// `0` to `9`
+    pub digit: u64,
+    /// `0`
+    pub zero: u64,
+    /// `l`
+    pub ell: u64,
 }
 
 /// What was met among all bytes.
@@ -20,57 +43,42 @@ pub struct Met {
     pub control: bool,
     /// A byte beyond ASCII.
     pub beyond: bool,
+    /// A string that did not end.
+    pub open: bool,
 }
 
-/// Folds what matters to the structure of JSON, in 64 bytes after the other; behind the last byte nothing is set.
-/// `None`, and nothing was looked at, on a machine that has no instructions for it.
+/// What takes the masks of 64 bytes after the other.
+pub trait See {
+    /// Takes the next ones; behind the last byte nothing is set. To be marked `#[inline(always)]`: then it gets the
+    /// machine's instructions, and a mask that it does not look at costs nothing.
+    fn see(&mut self, masks: Masks);
+}
+
+/// Shows what matters to the structure of JSON, in 64 bytes after the other. `None`, and nothing was looked at, on a
+/// machine that has no instructions for it.
 #[inline]
-pub fn fold<S: Copy>(bytes: &[u8], begin: S, see: impl Fn(S, Masks) -> S) -> Option<(S, Met)> {
+pub fn fold(bytes: &[u8], see: &mut impl See) -> Option<Met> {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
+    if is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("popcnt")
+        && is_x86_feature_detected!("pclmulqdq")
+    {
         // SAFETY: this machine has been asked whether it has what the function needs.
-        return Some(unsafe { avx2(bytes, begin, see) });
+        return Some(unsafe { avx2(bytes, see) });
     }
-    let _ = (bytes, begin, see);
+    let _ = (bytes, see);
     None
 }
 
-/// With 32 bytes an instruction; `see` becomes part of it, and so has the instructions for it.
+/// With 32 bytes an instruction.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,popcnt")]
-fn avx2<S: Copy>(bytes: &[u8], begin: S, see: impl Fn(S, Masks) -> S) -> (S, Met) {
-    use std::arch::x86_64::{
-        __m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256,
-        _mm256_set1_epi8,
-    };
-    let all = |byte: u8| _mm256_set1_epi8(byte as i8);
-    let look = |chunk: &[u8; 64], mut least: __m256i, mut any: __m256i| {
-        let (halves, _) = chunk.as_chunks::<32>();
-        let mut masks = Masks::default();
-        for (i, half) in halves.iter().enumerate() {
-            // SAFETY: a load from any address, of the 32 bytes that are borrowed.
-            let bytes = unsafe { _mm256_loadu_si256(half.as_ptr().cast::<__m256i>()) };
-            let is = |bytes, byte| {
-                let hit = _mm256_cmpeq_epi8(bytes, all(byte));
-                u64::from(_mm256_movemask_epi8(hit) as u32) << (32 * i)
-            };
-            // One bit parts '[' from '{' and ']' from '}'.
-            let brackets = _mm256_or_si256(bytes, all(0x20));
-            masks.quote |= is(bytes, b'"');
-            masks.backslash |= is(bytes, b'\\');
-            masks.open |= is(brackets, b'{');
-            masks.close |= is(brackets, b'}');
-            least = _mm256_min_epu8(least, bytes);
-            any = _mm256_or_si256(any, bytes);
-        }
-        (masks, least, any)
-    };
-    let (mut state, mut least, mut any) = (begin, all(b' '), all(0));
-    let mut masks;
+#[target_feature(enable = "avx2,bmi1,popcnt,pclmulqdq")]
+fn avx2(bytes: &[u8], see: &mut impl See) -> Met {
     let (chunks, rest) = bytes.as_chunks::<64>();
+    let mut wide = Wide::new();
     for chunk in chunks {
-        (masks, least, any) = look(chunk, least, any);
-        state = see(state, masks);
+        see.see(wide.masks::<false>(chunk, 0));
     }
     if !rest.is_empty() {
         // The last 64 bytes once more, without those that were seen: cheaper than a copy.
@@ -80,21 +88,102 @@ fn avx2<S: Copy>(bytes: &[u8], begin: S, see: impl Fn(S, Masks) -> S) -> (S, Met
             short[64 - rest.len()..].copy_from_slice(rest);
             &short
         });
-        (masks, least, any) = look(chunk, least, any);
-        let seen = 64 - rest.len();
-        let masks = Masks {
-            quote: masks.quote >> seen,
-            backslash: masks.backslash >> seen,
-            open: masks.open >> seen,
-            close: masks.close >> seen,
-        };
-        state = see(state, masks);
+        see.see(wide.masks::<true>(chunk, 64 - rest.len()));
     }
-    let met = Met {
-        control: _mm256_movemask_epi8(_mm256_cmpeq_epi8(least, all(b' '))) != -1,
-        beyond: _mm256_movemask_epi8(any) != 0,
-    };
-    (state, met)
+    wide.met()
+}
+
+/// What goes on from one 64 bytes to the next.
+#[cfg(target_arch = "x86_64")]
+struct Wide {
+    /// The least of all bytes, and all bits of all bytes, in each lane.
+    least: __m256i,
+    any: __m256i,
+    /// All bits set inside a string.
+    in_string: u64,
+    /// 1 when the next character is escaped.
+    is_escaped: u64,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Wide {
+    #[inline]
+    #[target_feature(enable = "avx2,bmi1,popcnt,pclmulqdq")]
+    fn new() -> Self {
+        Self {
+            least: _mm256_set1_epi8(b' ' as i8),
+            any: _mm256_set1_epi8(0),
+            in_string: 0,
+            is_escaped: 0,
+        }
+    }
+
+    /// The masks of 64 bytes; where it is the `LAST`, without the first `seen` of them.
+    #[inline]
+    #[target_feature(enable = "avx2,bmi1,popcnt,pclmulqdq")]
+    fn masks<const LAST: bool>(&mut self, chunk: &[u8; 64], seen: usize) -> Masks {
+        let all = |byte: u8| _mm256_set1_epi8(byte as i8);
+        let (halves, _) = chunk.as_chunks::<32>();
+        // SAFETY: a load from any address, of the 32 bytes that are borrowed.
+        let [low, high] = [0, 1].map(|i| unsafe { _mm256_loadu_si256(halves[i].as_ptr().cast::<__m256i>()) });
+        let both = |hit: &dyn Fn(__m256i) -> __m256i| {
+            let bits = |half| u64::from(_mm256_movemask_epi8(hit(half)) as u32);
+            let bits = bits(low) | bits(high) << 32;
+            if LAST { bits >> seen } else { bits }
+        };
+        let is = |byte| both(&|half| _mm256_cmpeq_epi8(half, all(byte)));
+        let at_most = |most, half| _mm256_cmpeq_epi8(_mm256_min_epu8(half, all(most)), half);
+        // One bit parts '[' from '{' and ']' from '}'.
+        let bracket = |byte| both(&|half| _mm256_cmpeq_epi8(_mm256_or_si256(half, all(0x20)), all(byte)));
+
+        let (escaped, carry) = escapes(is(b'\\'), self.is_escaped);
+        let quote = is(b'"') & !escaped;
+        // A product without carries, with all bits set: each bit becomes the parity of all bits up to it.
+        let parity = _mm_clmulepi64_si128::<0>(_mm_cvtsi64_si128(quote as i64), _mm_set1_epi8(-1));
+        let inside = _mm_cvtsi128_si64(parity) as u64 ^ self.in_string;
+        (self.in_string, self.is_escaped) = (((inside as i64) >> 63) as u64, carry);
+        self.least = _mm256_min_epu8(self.least, _mm256_min_epu8(low, high));
+        self.any = _mm256_or_si256(self.any, _mm256_or_si256(low, high));
+        Masks {
+            quote,
+            inside,
+            escaped,
+            open: bracket(b'{'),
+            close: bracket(b'}'),
+            // That bit is brought to where a mask is taken.
+            curly: both(&|half| _mm256_slli_epi16::<2>(half)),
+            colon: is(b':'),
+            comma: is(b','),
+            blank: both(&|half| at_most(b' ', half)),
+            digit: both(&|half| at_most(9, _mm256_sub_epi8(half, all(b'0')))),
+            zero: is(b'0'),
+            ell: is(b'l'),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,bmi1,popcnt,pclmulqdq")]
+    fn met(&self) -> Met {
+        let no_less = _mm256_cmpeq_epi8(self.least, _mm256_set1_epi8(b' ' as i8));
+        Met {
+            control: _mm256_movemask_epi8(no_less) != -1,
+            beyond: _mm256_movemask_epi8(self.any) != 0,
+            open: self.in_string != 0,
+        }
+    }
+}
+
+/// Which characters a backslash before them escapes, and whether the first of the next 64 is; `carry` is 1 when the
+/// first of these is.
+#[inline(always)]
+fn escapes(backslash: u64, carry: u64) -> (u64, u64) {
+    const EVEN: u64 = 0x5555_5555_5555_5555;
+    let backslash = backslash & !carry;
+    let follows = backslash << 1 | carry;
+    // In a run of backslashes every second one is escaped itself; an addition finds where runs end.
+    let odd_starts = backslash & !EVEN & !follows;
+    let (ends, over) = odd_starts.overflowing_add(backslash);
+    ((EVEN ^ (ends << 1)) & follows, u64::from(over))
 }
 
 #[cfg(test)]
@@ -103,23 +192,57 @@ mod tests {
 
     /// The same the plain way.
     fn plain(bytes: &[u8]) -> (Vec<Masks>, Met) {
-        let masks = bytes.chunks(64).map(|chunk| {
+        let (mut in_string, mut after_backslash) = (false, false);
+        let strings: Vec<(bool, bool, bool)> = bytes
+            .iter()
+            .map(|&byte| {
+                let escaped = after_backslash;
+                after_backslash = byte == b'\\' && !escaped;
+                let quote = byte == b'"' && !escaped;
+                in_string ^= quote;
+                (quote, in_string, escaped)
+            })
+            .collect();
+        let masks = bytes.chunks(64).zip(strings.chunks(64)).map(|(chunk, strings)| {
             let bits = |is: fn(u8) -> bool| {
                 let each = chunk.iter().enumerate();
                 each.fold(0, |bits, (i, &byte)| bits | u64::from(is(byte)) << i)
             };
+            let strings = strings.iter().enumerate().fold((0, 0, 0), |bits, (i, it)| {
+                let bit = |it| u64::from(it) << i;
+                (bits.0 | bit(it.0), bits.1 | bit(it.1), bits.2 | bit(it.2))
+            });
+            // What lies behind the end says nothing.
             Masks {
-                quote: bits(|b| b == b'"'),
-                backslash: bits(|b| b == b'\\'),
+                quote: strings.0,
+                inside: strings.1,
+                escaped: strings.2,
                 open: bits(|b| b | 0x20 == b'{'),
                 close: bits(|b| b | 0x20 == b'}'),
+                curly: bits(|b| b & 0x20 != 0),
+                colon: bits(|b| b == b':'),
+                comma: bits(|b| b == b','),
+                blank: bits(|b| b <= b' '),
+                digit: bits(|b| b.is_ascii_digit()),
+                zero: bits(|b| b == b'0'),
+                ell: bits(|b| b == b'l'),
             }
         });
+        let masks = masks.collect();
         let met = Met {
             control: bytes.iter().any(|b| *b < b' '),
             beyond: !bytes.is_ascii(),
+            open: in_string,
         };
-        (masks.collect(), met)
+        (masks, met)
+    }
+
+    struct All(Vec<Masks>);
+
+    impl See for All {
+        fn see(&mut self, masks: Masks) {
+            self.0.push(masks);
+        }
     }
 
     #[test]
@@ -127,12 +250,21 @@ mod tests {
         for length in [0, 1, 63, 64, 65, 130] {
             for (byte, place) in (0..=255u8).flat_map(|byte| (0..length).map(move |place| (byte, place))) {
                 let mut bytes = vec![b'a'; length];
+                if let Some(last) = bytes.len().checked_sub(2) {
+                    bytes[last] = b'"';
+                }
                 bytes[place] = byte;
-                let seen = std::cell::RefCell::new(Vec::new());
-                let Some(((), met)) = fold(&bytes, (), |(), masks| seen.borrow_mut().push(masks)) else {
+                let mut seen = All(Vec::new());
+                let Some(met) = fold(&bytes, &mut seen) else {
                     return;
                 };
-                assert_eq!((seen.into_inner(), met), plain(&bytes), "{byte} at {place} of {length}");
+                if let Some(last) = seen.0.last_mut().filter(|_| length % 64 != 0) {
+                    // An open string, or a backslash, reaches beyond the end.
+                    let valid = (1 << (length % 64)) - 1;
+                    last.inside &= valid;
+                    last.escaped &= valid;
+                }
+                assert_eq!((seen.0, met), plain(&bytes), "{byte} at {place} of {length}");
             }
         }
     }

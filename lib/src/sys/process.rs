@@ -109,7 +109,8 @@ pub fn prepare(command: &mut Command, nice: i32) {
         // The warden blocks all signals, and a blocked signal stays blocked in a new program.
         nix::sys::signal::SigSet::empty().thread_set_mask()?;
         if !on_parent_death(libc::SIGKILL, parent) {
-            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+            // It died just now, and would have taken us with it. An error would have nobody to hear it, and abort us.
+            exit_now(128 + libc::SIGKILL);
         }
         if nice != 0 {
             // SAFETY: setpriority takes three integers and touches no memory.

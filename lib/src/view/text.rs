@@ -42,13 +42,46 @@ struct Voice {
     kind: Option<Kind>,
     reader: Reader,
     /// What has been shown of the block that is being written.
-    shown: String,
+    shown: Shown,
     /// Whether this turn's answer has been shown.
     answered: bool,
     /// Turns that a kept worker has finished.
     turns: u64,
     /// Tool calls under way, by id.
     calls: HashMap<String, String>,
+}
+
+/// The beginning of what was shown, and how much it was: pieces may come without end.
+#[derive(Debug, Default)]
+struct Shown {
+    begin: String,
+    length: usize,
+}
+
+/// As much of a block is compared.
+const COMPARED: usize = 64 << 10;
+
+impl Shown {
+    fn push(&mut self, piece: &str) {
+        if self.begin.len() < COMPARED {
+            let mut end = piece.len().min(COMPARED - self.begin.len());
+            while !piece.is_char_boundary(end) {
+                end += 1;
+            }
+            self.begin.push_str(&piece[..end]);
+        }
+        self.length += piece.len();
+    }
+
+    /// What is still to be shown of the finished block, where its pieces have been.
+    fn rest<'a>(&self, block: &'a str) -> Option<&'a str> {
+        let known = self.length > 0 && block.starts_with(&self.begin);
+        block.get(self.length..).filter(|_| known)
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
 }
 
 impl Text {
@@ -95,7 +128,7 @@ impl Text {
             color: color_of(name),
             kind: None,
             reader: Reader::new(Kind::Plain),
-            shown: String::new(),
+            shown: Shown::default(),
             answered: false,
             turns: 0,
             calls: HashMap::new(),
@@ -136,7 +169,7 @@ impl Text {
             Fact::Text { text, sub: false } => self.block(at, text, out),
             Fact::Delta { text, .. } => {
                 let voice = &mut self.voices[at];
-                voice.shown.push_str(text);
+                voice.shown.push(text);
                 voice.answered = true;
                 self.piece(at, text, out);
             }
@@ -186,8 +219,8 @@ impl Text {
         let voice = &mut self.voices[at];
         voice.answered = true;
         let shown = std::mem::take(&mut voice.shown);
-        match text.strip_prefix(shown.as_str()) {
-            Some(rest) if !shown.is_empty() => {
+        match shown.rest(text) {
+            Some(rest) => {
                 self.piece(at, rest, out);
                 self.close_if(at, out);
             }

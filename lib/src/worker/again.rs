@@ -1,5 +1,6 @@
 //! Whether another attempt follows an attempt, when, and by whom. Pure: time and chance are told, nothing is asked.
 
+use crate::hold;
 use crate::line::Outcome;
 use std::time::Duration;
 
@@ -103,7 +104,7 @@ impl Again {
         let next = self.choose(attempted);
         let late = match (next, attempted.left) {
             (Next::After(delay), Some(left)) => delay >= left,
-            (Next::At(at, _), Some(left)) => at - attempted.now >= left.as_secs_f64(),
+            (Next::At(at, jitter), Some(left)) => at + jitter.as_secs_f64() - attempted.now >= left.as_secs_f64(),
             _ => false,
         };
         if late {
@@ -134,8 +135,12 @@ impl Again {
             Outcome::Limit => match attempted.resets_at {
                 // Another worker has another limit.
                 _ if other == Next::Fallback => other,
-                // A limit that begins anew each time it has ended is no limit to wait for.
-                Some(at) if self.retries.count > 0 && at > attempted.now && at > self.waited_for => {
+                // A limit that begins anew each time it has ended is no limit to wait for, nor is one without an end.
+                Some(at)
+                    if self.retries.count > 0
+                        && at > attempted.now.max(self.waited_for)
+                        && at < attempted.now + hold::LONGEST =>
+                {
                     Next::At(at, AFTER_LIMIT.mul_f64(attempted.chance))
                 }
                 _ => self.retry(attempted.chance).unwrap_or(other),
@@ -226,6 +231,13 @@ mod tests {
         assert_eq!(again.next(limit(1020.0)), Next::After(S));
         assert_eq!(again.next(limit(900.0)), Next::End);
         assert_eq!(again.next(limit(5000.0)), Next::At(5000.0, S / 2));
+    }
+
+    #[test]
+    fn a_limit_without_an_end_is_an_ordinary_failure() {
+        for at in [9e11, f64::MAX, f64::INFINITY] {
+            assert_eq!(again(1, 0).next(limit(at)), Next::After(S), "{at}");
+        }
     }
 
     #[test]

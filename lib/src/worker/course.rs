@@ -7,6 +7,10 @@ use crate::hold::{Account, Hold, Holds};
 use crate::line::{Event, Exit, Name, Outcome, Usage};
 use std::time::{Duration, SystemTime};
 
+/// So many warnings and denials of earlier attempts are told at the end, however many attempts there are.
+const WARNINGS: usize = 200;
+const DENIALS: usize = 1000;
+
 /// The course of a run.
 pub(super) struct Course {
     stream: Name,
@@ -22,6 +26,8 @@ pub(super) struct Course {
     pub(super) attempts: u32,
     /// What the attempts before this one came to.
     sum: Exit,
+    /// Whether its text is an answer that some agent called good.
+    good: bool,
     /// The last attempt's end, and the exit code that goes with it.
     last: Option<(Exit, u8)>,
     /// What the last attempt's lines came to, if the same worker makes the next.
@@ -65,6 +71,7 @@ impl Course {
             in_spite: false,
             attempts: 0,
             sum: Exit::default(),
+            good: false,
             last: None,
             before: None,
             next: Next::After(Duration::ZERO),
@@ -84,6 +91,12 @@ impl Course {
     /// What holds a start by this account, if anything does.
     pub(super) fn held(&self, account: Option<&Account>) -> Option<Hold> {
         self.holds.as_ref()?.check(account?, unix_now())
+    }
+
+    /// Whether others are told that starts by this account wait.
+    pub(super) fn is_held(&self, account: Option<&Account>) -> bool {
+        let hold = self.holds.as_ref().zip(account);
+        hold.is_some_and(|(holds, account)| holds.read(account, unix_now()).is_some())
     }
 
     /// Takes the end of an attempt: tells the others what concerns them, decides what follows, and gives the line that
@@ -111,20 +124,19 @@ impl Course {
         }
         let because = format!("{}: {}", end.exit.outcome.as_str(), end.exit.because);
         let session = end.exit.session_id.clone();
+        let good = end.account.is_good();
         self.before = Some(end.account).filter(|_| self.again.worker == from);
         let delay = match self.next {
             Next::End | Next::TooLate => {
                 end.exit.warnings.append(&mut end.parting);
-                return Event::Exit(Box::new(self.exit(end.exit, end.code)));
+                return Event::Exit(Box::new(self.exit(end.exit, end.code, good)));
             }
             Next::Fallback => 0.0,
             Next::After(delay) => delay.as_secs_f64(),
             Next::At(at, jitter) => (at - unix_now()).max(0.0) + jitter.as_secs_f64(),
         };
-        self.add(&end.exit);
-        self.sum
-            .warnings
-            .push(format!("attempt {} was no success: {because}", self.attempts));
+        self.add(&end.exit, good);
+        self.warn(vec![format!("attempt {} was no success: {because}", self.attempts)]);
         self.sum.session_id = session;
         self.last = Some((end.exit, end.code));
         Event::Retry {
@@ -161,7 +173,8 @@ impl Course {
 
     /// Adds what is worth knowing at the end.
     pub(super) fn warn(&mut self, warnings: Vec<String>) {
-        self.sum.warnings.extend(warnings);
+        let room = WARNINGS.saturating_sub(self.sum.warnings.len());
+        self.sum.warnings.extend(warnings.into_iter().take(room));
     }
 
     /// Says until when the limit holds for which no attempt is made.
@@ -194,7 +207,7 @@ impl Course {
     }
 
     /// Tells other streams of a limit or a refused key, and that there is none any more.
-    fn tell(&self, exit: &Exit, account: Option<&Account>) {
+    pub(super) fn tell(&self, exit: &Exit, account: Option<&Account>) {
         let (Some(holds), Some(account)) = (&self.holds, account) else {
             return;
         };
@@ -217,7 +230,8 @@ impl Course {
     }
 
     /// Adds an attempt that was not the last.
-    fn add(&mut self, exit: &Exit) {
+    fn add(&mut self, exit: &Exit, good: bool) {
+        self.warn(exit.warnings.clone());
         let sum = &mut self.sum;
         sum.orphans += exit.orphans;
         sum.cpu = added(sum.cpu, exit.cpu);
@@ -226,15 +240,16 @@ impl Course {
         if let Some(usage) = exit.usage {
             *sum.usage.get_or_insert(Usage::default()) += usage;
         }
-        sum.denials.extend(exit.denials.iter().cloned());
-        sum.warnings.extend(exit.warnings.iter().cloned());
-        if exit.text.is_some() {
+        let room = DENIALS.saturating_sub(sum.denials.len());
+        sum.denials.extend(exit.denials.iter().take(room).cloned());
+        if exit.text.is_some() && (good || !self.good) {
             sum.text.clone_from(&exit.text);
+            self.good |= good;
         }
     }
 
     /// The stream's last line: the last attempt's end, and what all attempts used.
-    fn exit(&mut self, mut exit: Exit, code: u8) -> Exit {
+    fn exit(&mut self, mut exit: Exit, code: u8, good: bool) -> Exit {
         let earlier = std::mem::take(&mut self.sum);
         exit.attempts = self.attempts;
         exit.orphans += earlier.orphans;
@@ -244,7 +259,11 @@ impl Course {
         if let Some(usage) = earlier.usage {
             *exit.usage.get_or_insert(Usage::default()) += usage;
         }
-        exit.text = exit.text.or(earlier.text);
+        // A good answer is not given away for what a later attempt says of its failure.
+        exit.text = match (exit.text, earlier.text) {
+            (Some(_), Some(earlier)) if self.good && !good => Some(earlier),
+            (text, earlier) => text.or(earlier),
+        };
         exit.session_id = exit.session_id.or(earlier.session_id);
         exit.denials = [earlier.denials, exit.denials].concat();
         exit.warnings = [earlier.warnings, exit.warnings].concat();

@@ -132,6 +132,9 @@ fn notable(exit: &Exit, account: &Account, kept: bool) -> Vec<String> {
     if account.results > 1 && !kept {
         warnings.push(format!("{} results, of which the last one counts", account.results));
     }
+    if account.is_cut() {
+        warnings.push("the answer was too long to be kept; its end is told".to_owned());
+    }
     let warns = |line: &&str| {
         let line = line.trim_start().as_bytes();
         line.len() > 7 && line[..7].eq_ignore_ascii_case(b"warning")

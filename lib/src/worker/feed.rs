@@ -17,6 +17,10 @@ use std::os::fd::{AsFd, OwnedFd};
 /// So many prompts are read ahead; whoever writes more waits, as at any pipe.
 const AHEAD: usize = 16;
 
+/// So many bytes are read without a look at anything else: a source without end, or without line feeds, shall keep
+/// nobody from hearing a signal.
+const AT_ONCE: usize = 1 << 20;
+
 /// The prompts on their way to the worker.
 pub(super) struct Feed {
     source: File,
@@ -39,6 +43,9 @@ pub(super) struct Feed {
 
 /// So many characters are told of a prompt that nobody answered.
 const TOLD: usize = 200;
+
+/// So many such prompts are named; of the others their number is told.
+const NAMED: usize = 20;
 
 /// What came of working on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +120,7 @@ impl Feed {
 
     /// Reads and sends what can be without waiting.
     pub(super) fn work(&mut self) -> Fed {
-        self.read(AHEAD);
+        self.read(AHEAD, AT_ONCE);
         let mut fed = Fed::Nothing;
         if self.worker.is_some() && self.asked.is_none() {
             if let Some(prompt) = self.waiting.pop_front() {
@@ -131,33 +138,47 @@ impl Feed {
         fed
     }
 
+    /// Closes the worker's stdin, so that it does not wait for more while it is stopped.
+    pub(super) fn close(&mut self) {
+        self.worker = None;
+    }
+
     /// How many prompts nobody answered, those that still stand in the source among them.
     pub(super) fn unanswered(&mut self) -> usize {
         self.worker = None;
-        self.read(usize::MAX);
+        // What a pipe holds now: whoever goes on writing does so after the end.
+        let stands = fcntl(&self.source, FcntlArg::F_GETPIPE_SZ).ok();
+        let stands = stands.and_then(|size| usize::try_from(size).ok());
+        self.read(usize::MAX, stands.unwrap_or(AT_ONCE));
         self.waiting.len() + usize::from(self.asked.is_some())
     }
 
     /// The same, as warnings.
     pub(super) fn warnings(&self) -> Vec<String> {
         let unanswered = self.asked.iter().chain(&self.waiting);
-        let too_long = (self.too_long > 0).then(|| format!("{} too long to be sent", self.too_long));
-        unanswered
-            .map(|prompt| {
-                let beginning: String = prompt.chars().take(TOLD).collect();
-                let cut = if beginning.len() < prompt.len() { "…" } else { "" };
-                format!("a prompt that nobody answered: {beginning}{cut}")
-            })
-            .chain(too_long)
+        let named = unanswered.clone().take(NAMED).map(|prompt| {
+            let beginning: String = prompt.chars().take(TOLD).collect();
+            let cut = if beginning.len() < prompt.len() { "…" } else { "" };
+            format!("a prompt that nobody answered: {beginning}{cut}")
+        });
+        let others = unanswered.skip(NAMED).count();
+        let unread = self.open && readable(&self.source);
+        named
+            .chain((others > 0).then(|| format!("{others} more prompts that nobody answered")))
+            .chain(unread.then(|| "more stood on stdin that was not read".to_owned()))
+            .chain((self.too_long > 0).then(|| format!("{} too long to be sent", self.too_long)))
             .collect()
     }
 
-    /// Reads lines until so many wait, or there is none now.
-    fn read(&mut self, enough: usize) {
-        while self.open && self.waiting.len() < enough && readable(&self.source) {
+    /// Reads lines until so many wait, so many bytes were read, or there is nothing now.
+    fn read(&mut self, enough: usize, mut bytes: usize) {
+        while self.open && self.waiting.len() < enough && bytes > 0 && readable(&self.source) {
             match self.source.read(self.lines.space()) {
                 Ok(0) => self.open = false,
-                Ok(count) => self.lines.filled(count),
+                Ok(count) => {
+                    self.lines.filled(count);
+                    bytes = bytes.saturating_sub(count);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // A FIFO between two readings; a source that cannot be read has no more.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

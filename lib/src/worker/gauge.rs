@@ -116,9 +116,14 @@ impl Gauge {
         ring(&self.bell);
     }
 
+    /// Lets the bell fall silent; to be called before looking at what it may have rung for.
+    pub(super) fn answer(&self) {
+        let _ = self.bell.read();
+    }
+
     /// Whether that was said; to be asked before the orders are taken.
     pub(super) fn is_silenced(&self) -> bool {
-        let _ = self.bell.read();
+        self.answer();
         self.silenced.load(Ordering::Acquire)
     }
 
@@ -173,7 +178,7 @@ impl Gauge {
 
     /// How it ended, once it has; to be asked before the taps are looked at for the last time.
     pub(super) fn closing(&self) -> Option<Closing> {
-        let _ = self.bell.read();
+        self.answer();
         locked(&self.closing).take()
     }
 

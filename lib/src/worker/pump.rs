@@ -130,14 +130,15 @@ impl<'a> Pump<'a> {
                 &mut [PollFd::new(self.gauge.bell(), PollFlags::POLLIN)],
                 PollTimeout::NONE,
             );
+            self.gauge.answer();
         }
-        let closing = self.pump();
+        let closing = self.pump(course, account);
         let gauge = self.gauge;
         self.end(closing, course, account);
         gauge.note(Note::Ended);
     }
 
-    fn pump(&mut self) -> Closing {
+    fn pump(&mut self, course: &Course, account: Option<&Account>) -> Closing {
         loop {
             let closing = self.gauge.closing();
             if let Some(growth) = &self.growth {
@@ -147,7 +148,7 @@ impl<'a> Pump<'a> {
             while more {
                 self.voice.take_orders(self.gauge);
                 let read_err = self.take_err();
-                let read_out = self.take_out();
+                let read_out = self.take_out(course, account);
                 more = read_err || read_out;
                 if !more || self.voice.block.len() >= FLUSH {
                     self.voice.flush(self.gauge);
@@ -237,7 +238,7 @@ impl<'a> Pump<'a> {
     }
 
     /// Takes one read of stdout into the block; whether there was any.
-    fn take_out(&mut self) -> bool {
+    fn take_out(&mut self, course: &Course, account: Option<&Account>) -> bool {
         let (count, ended) = self.out.take();
         if ended {
             self.gauge.note(Note::OutputClosed);
@@ -266,7 +267,10 @@ impl<'a> Pump<'a> {
                 self.voice.stamper.event(&limit, ts, &mut self.voice.block);
             }
             if let Some(turn) = self.turn.as_mut().filter(|_| self.reading.turn_ended()) {
-                let (event, answers) = turn.end(&mut self.reading, self.gauge);
+                let (exit, answers) = turn.end(&mut self.reading, self.gauge);
+                // It may live on for hours; others shall not have to find out by themselves meanwhile.
+                course.tell(&exit, account);
+                let event = Event::Turn(Box::new(exit));
                 self.voice.stamper.event(&event, ts, &mut self.voice.block);
                 self.gauge.note(Note::Turn(answers));
             }
@@ -298,8 +302,8 @@ impl<'a> Pump<'a> {
 }
 
 impl Turn {
-    /// Ends the turn; the event that tells it, and whether it answers the prompt that was sent.
-    fn end(&mut self, reading: &mut Reading, gauge: &Gauge) -> (Event, bool) {
+    /// Ends the turn; what is told of it, and whether it answers the prompt that was sent.
+    fn end(&mut self, reading: &mut Reading, gauge: &Gauge) -> (Exit, bool) {
         let judged = judge(&Evidence {
             end: End::Alive,
             stop: None,
@@ -322,7 +326,7 @@ impl Turn {
         };
         self.answered += u32::from(exit.outcome == Outcome::Success);
         let queued = reading.account.result.as_ref().map_or(0, |result| result.queued);
-        (Event::Turn(Box::new(exit)), queued == 0)
+        (exit, queued == 0)
     }
 }
 

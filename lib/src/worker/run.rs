@@ -83,7 +83,7 @@ impl Run<'_> {
             };
             let attempt = match attempts.prepare(&which) {
                 Ok(attempt) => attempt,
-                Err(error) if self.course.attempts == 0 => return Err(error),
+                Err(error) if self.voice.is_fresh() => return Err(error),
                 Err(error) => {
                     self.break_off(Outcome::Failed, format!("no other attempt: {error}"), 125);
                     break;
@@ -133,7 +133,7 @@ impl Run<'_> {
         );
         match made {
             Ok(()) => Ok(true),
-            Err(error) if self.course.attempts == 1 => Err(error),
+            Err(error) if self.voice.is_fresh() => Err(error),
             Err(error) => {
                 self.course.attempts -= 1;
                 self.break_off(Outcome::Failed, format!("no other attempt: {error}"), 125);
@@ -184,13 +184,19 @@ impl Run<'_> {
 
     /// Does without a start that other streams advise against.
     fn refuse(&mut self, outcome: Outcome, because: String, code: u8) -> Heeded {
-        let warnings = self.parting();
-        self.course.warn(warnings);
+        if !self.course.may_fall_back() {
+            let warnings = self.parting();
+            self.course.warn(warnings);
+        }
         let duration = self.watch.gauge.clock.wall();
         let event = self.course.refused(outcome, because, code, duration);
         self.say(event);
-        match self.course.next {
-            Next::Fallback => Heeded::Other,
+        match (self.course.next, self.watch.called) {
+            (Next::Fallback, None) => Heeded::Other,
+            (Next::Fallback, Some(called)) => {
+                self.call_off(called, "while waiting for another attempt");
+                Heeded::End
+            }
             _ => Heeded::End,
         }
     }
@@ -216,16 +222,18 @@ impl Run<'_> {
     /// Says something while no worker runs.
     fn say(&mut self, event: Event) {
         let gauge = self.watch.gauge;
+        let ending = matches!(event, Event::Exit(_));
         gauge.say(event);
         std::thread::scope(|scope| {
             scope.spawn(|| self.voice.speak(gauge));
-            fall_silent(&mut self.watch);
+            fall_silent(&mut self.watch, ending);
         });
     }
 
     /// Rests until the next attempt is due; whether it is.
     fn rest(&mut self, until: Until, first: Option<Event>, account: Option<&Account>) -> bool {
         let gauge = self.watch.gauge;
+        let held = first.is_some() || self.course.is_held(account);
         first.into_iter().for_each(|event| gauge.say(event));
         let called = std::thread::scope(|scope| {
             scope.spawn(|| self.voice.speak(gauge));
@@ -234,18 +242,27 @@ impl Run<'_> {
                 begun: gauge.clock.now(),
                 heartbeat: self.order.heartbeat,
                 timeout: self.order.timeout,
-                holds: self.order.holds.as_ref(),
+                holds: self.order.holds.as_ref().filter(|_| held),
                 account,
             };
             let called = rest.wait(&mut self.watch);
-            fall_silent(&mut self.watch);
-            called
+            fall_silent(&mut self.watch, called.is_some());
+            // Also what came while the last of it was being said.
+            called.or(self.watch.called)
         });
         let Some(called) = called else { return true };
-        let waiting = match until {
-            Until::After(_) => "while waiting for another attempt",
-            Until::Released(_) => "while waiting for the end of a usage limit",
-        };
+        self.call_off(
+            called,
+            match until {
+                Until::After(_) => "while waiting for another attempt",
+                Until::Released(_) => "while waiting for the end of a usage limit",
+            },
+        );
+        false
+    }
+
+    /// Ends the stream while no worker runs, as we were called to.
+    fn call_off(&mut self, called: Called, waiting: &str) {
         let (outcome, because, code) = match called {
             Called::Signal(signal) => (
                 Outcome::Cancelled,
@@ -256,7 +273,6 @@ impl Run<'_> {
             Called::Deadline => (Outcome::Timeout, format!("the time was up {waiting}"), 124),
         };
         self.break_off(outcome, because, code);
-        false
     }
 }
 
@@ -276,6 +292,7 @@ struct Rest<'a> {
     begun: Duration,
     heartbeat: Option<Duration>,
     timeout: Option<Duration>,
+    /// Where the end of the hold would be told.
     holds: Option<&'a Holds>,
     account: Option<&'a Account>,
 }
@@ -287,6 +304,10 @@ impl Rest<'_> {
         // The end of a limit is a time of day, which comes also while the machine sleeps or its clock is set.
         let alarm = self.alarm();
         let news = self.news();
+        // What ended before we listened is told to nobody.
+        if news.is_some() && self.is_released() {
+            return None;
+        }
         let mut beaten = gauge.clock.now();
         loop {
             // Also what came when the attempt before had ended already.
@@ -297,7 +318,8 @@ impl Rest<'_> {
             let due = match self.until {
                 Until::After(delay) => Some(self.begun + delay),
                 Until::Released(at) if at <= unix_now() => Some(now),
-                Until::Released(_) => None,
+                Until::Released(_) if alarm.is_some() => None,
+                Until::Released(at) => Some(now + Duration::from_secs_f64(at - unix_now())),
             };
             if due.is_some_and(|due| due <= now) {
                 return None;
@@ -321,7 +343,7 @@ impl Rest<'_> {
                 }
             }
             if gauge.notes().iter().any(|note| matches!(note, Note::SinkFailed)) {
-                return Some(Called::ReaderGone);
+                watch.unheard();
             }
             // A clock that was set has the alarm set anew; what it says is looked at above.
             if let Some(alarm) = &alarm {
@@ -379,15 +401,23 @@ fn told(news: &Inotify) -> bool {
     told
 }
 
-/// Waits until all is said.
-fn fall_silent(watch: &mut Watch<'_>) {
+/// Waits until all is said; `ending` says whether those are the last words.
+fn fall_silent(watch: &mut Watch<'_>, ending: bool) {
     watch.gauge.silence(true);
-    loop {
-        if watch.gauge.notes().iter().any(|note| matches!(note, Note::Ended)) {
-            break;
+    'said: loop {
+        for note in watch.gauge.notes() {
+            match note {
+                Note::SinkFailed => watch.unheard(),
+                Note::Ended => break 'said,
+                _ => {}
+            }
         }
         watch.wait(Vec::new(), false, None);
-        while watch.heard(true).is_some() {}
+        while let Some(heard) = watch.heard(ending) {
+            if let Heard::Pause = heard {
+                watch.pause();
+            }
+        }
     }
     watch.gauge.silence(false);
 }

@@ -19,6 +19,8 @@ pub(super) enum Heard {
     Pause,
     /// To go on.
     Resume,
+    /// Nothing: a child of ours has changed its state.
+    Child,
 }
 
 /// The blocked signals.
@@ -44,6 +46,9 @@ impl Signals {
         if !process::is_ignored(Signal::SIGHUP as i32) {
             asked.add(Signal::SIGHUP);
         }
+        // Ignored, it would not tell that the warden was stopped.
+        process::default_action(libc::SIGCHLD)?;
+        asked.add(Signal::SIGCHLD);
         let mut resumed = SigSet::empty();
         resumed.add(Signal::SIGCONT);
         asked.thread_block()?;
@@ -64,10 +69,10 @@ impl Signals {
     pub(super) fn next(&self) -> Option<Heard> {
         if let Ok(Some(signal)) = self.asked.read_signal() {
             let number = signal.ssi_signo as i32;
-            return Some(if number == libc::SIGTSTP {
-                Heard::Pause
-            } else {
-                Heard::End(number)
+            return Some(match number {
+                libc::SIGTSTP => Heard::Pause,
+                libc::SIGCHLD => Heard::Child,
+                number => Heard::End(number),
             });
         }
         self.resumed().then_some(Heard::Resume)

@@ -200,6 +200,9 @@ impl Supervisor<'_, '_> {
 
     fn on(&mut self, input: Input) {
         let actions = self.rules.on(self.watch.gauge.clock.now(), input);
+        if let (Some(_), Some(feed)) = (self.rules.stop, &mut self.feed) {
+            feed.close();
+        }
         if self.rules.stop == Some(Stop::Linger) {
             // An agent that is interrupted after its result says that it was interrupted.
             self.watch.gauge.decide(true);
@@ -237,6 +240,7 @@ impl Supervisor<'_, '_> {
                 self.warden.tell(Command::Everyone(libc::SIGCONT));
             }
             Heard::Resume => self.warden.tell(Command::Everyone(libc::SIGCONT)),
+            Heard::Child => self.warden.wake(),
             Heard::End(signal) if self.start.is_some() => {
                 self.early.get_or_insert(signal);
             }
@@ -337,7 +341,11 @@ impl Supervisor<'_, '_> {
                 }
             }
             Note::OutputClosed => self.on(Input::OutputClosed),
-            Note::SinkFailed => self.on(Input::ReaderGone),
+            Note::SinkFailed => {
+                // Nor is there another attempt that nobody hears of.
+                self.watch.unheard();
+                self.on(Input::ReaderGone);
+            }
             Note::Ended => {}
         }
     }

@@ -18,6 +18,13 @@ pub(super) fn descendants(root: i32) -> Vec<i32> {
 
 /// The same without these children of `root` and all that is below them.
 pub(super) fn descendants_but(root: i32, strangers: &[i32]) -> Vec<i32> {
+    let mut all = family(root, strangers);
+    all.retain(|&pid| stat(pid).is_some_and(|stat| stat.lives()));
+    all
+}
+
+/// The same with those that have ended.
+fn family(root: i32, strangers: &[i32]) -> Vec<i32> {
     let mut all = children(root);
     all.retain(|pid| !strangers.contains(pid));
     let mut next = 0;
@@ -26,7 +33,6 @@ pub(super) fn descendants_but(root: i32, strangers: &[i32]) -> Vec<i32> {
         all.extend(more);
         next += 1;
     }
-    all.retain(|&pid| stat(pid).is_some_and(|stat| stat.lives()));
     all
 }
 
@@ -41,7 +47,7 @@ pub(super) fn load(root: i32) -> Load {
     if let Some(stat) = stat(root) {
         sum.cpu += stat.reaped;
     }
-    for stat in descendants(root).into_iter().filter_map(stat) {
+    for stat in family(root, &[]).into_iter().filter_map(stat).filter(Stat::lives) {
         sum.rss += stat.rss;
         sum.cpu += stat.own + stat.reaped;
     }

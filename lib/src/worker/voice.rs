@@ -30,6 +30,11 @@ impl Voice {
         }
     }
 
+    /// Whether nothing was said yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.stamper.seq() == 0
+    }
+
     /// Appends an event to the block.
     pub(super) fn say(&mut self, event: &Event) {
         self.stamper.event(event, Ts::now(), &mut self.block);

@@ -130,6 +130,11 @@ impl Warden {
             Command::KillAll => (3, 0),
         };
         let _ = send_numbers(self.socket.as_fd(), [tag, number, 0, 0]);
+        self.wake();
+    }
+
+    /// Has it go on where somebody has stopped it.
+    pub(super) fn wake(&self) {
         let _ = kill(self.pid, Signal::SIGCONT);
     }
 
@@ -178,6 +183,9 @@ struct Service<'a> {
 
 /// Where the kernel groups processes by session to share out the CPU (autogroup), niceness counts within a session
 /// only: the session's own has to be set as well. It may be asked for once in a tenth of a second on the whole machine.
+///
+/// A session that is nice gets twice its niceness, for it competes with each other session as a whole: seven that are
+/// nice by 5 to 15 take as much of the processors as one that is not, and they shall not hold that one up.
 struct Weight {
     nice: i32,
     again: Instant,
@@ -197,7 +205,11 @@ impl<'a> Service<'a> {
         let children = SignalFd::with_flags(&child, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
         let weight = (launch.nice != 0).then(|| Weight {
-            nice: launch.nice,
+            nice: if launch.nice > 0 {
+                (2 * launch.nice).min(19)
+            } else {
+                launch.nice
+            },
             again: Instant::now(),
             tries: 100,
         });

@@ -78,7 +78,7 @@ impl<'a> Watch<'a> {
         };
         if gone {
             self.reader = None;
-            self.called.get_or_insert(Called::ReaderGone);
+            self.unheard();
         }
         if let Some((signal, at)) = self.hurry
             && at <= Instant::now()
@@ -104,6 +104,11 @@ impl<'a> Watch<'a> {
             }
             return Some(heard);
         }
+    }
+
+    /// Nobody takes what we write any more, for whatever reason.
+    pub(super) fn unheard(&mut self) {
+        self.called.get_or_insert(Called::ReaderGone);
     }
 
     /// Ctrl-Z: we stop, and the time until we go on counts for nothing.

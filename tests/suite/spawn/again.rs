@@ -154,6 +154,55 @@ fn a_reader_that_goes_away_ends_the_wait_for_another_attempt() {
 }
 
 #[test]
+fn a_signal_that_comes_while_the_reader_holds_up_the_wait_ends_it() {
+    let script = "test $CL_ATTEMPT = 1 || exec sleep 60; exit 1";
+    let running = Running::start(&[
+        "x",
+        "-r",
+        "1",
+        "--backoff",
+        "0.5",
+        "--heartbeat",
+        "0.001",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]);
+    let out = running.out.get_ref();
+    nix::fcntl::fcntl(out, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    // Nobody reads, so the next attempt cannot begin; that the wait is over is nothing one could see from here.
+    std::thread::sleep(Duration::from_secs(2));
+    kill(running.pid(), 15);
+    until("the signal is taken", || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).ok()?;
+        status.contains("ShdPnd:\t0000000000000000").then_some(())
+    });
+    let done = running.end().exits(143);
+    assert_eq!(outcomes(&done).0, "cancelled");
+}
+
+#[test]
+fn nobody_tries_again_who_is_not_heard() {
+    let folder = scratch();
+    let attempts = folder.path().join("attempts");
+    let script = format!("echo $CL_ATTEMPT >>{}; exit 1", attempts.display());
+    let mut command = command(tool("cl-spawn"));
+    command.args(["x", "-r", "3", "--backoff", "0.05", "--", "sh", "-c", &script]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    collect(child, "cl-spawn >/dev/full").exits(125);
+    // Told to stop, the first one may not come to its line.
+    let made = std::fs::read_to_string(attempts).unwrap_or_default();
+    assert!(["", "1\n"].contains(&made.as_str()), "{made}");
+}
+
+#[test]
 fn the_wait_is_not_silent() {
     let mut running = Running::start(&["x", "-r", "1", "--backoff", "5m", "--heartbeat", "0.05", "--", "false"]);
     running.until("retry");
@@ -241,8 +290,10 @@ fn a_fallback_is_an_agent_with_a_model() {
         let done = spawn(&["x", "--fallback", fallback, "hi"]).exits(125);
         assert!(done.err.contains(why), "{}", done.err);
     }
-    let done = spawn(&["x", "--fallback", "claude", "--", "true"]).exits(125);
-    assert!(done.err.contains("give a PROMPT"), "{}", done.err);
+    for first in [&["--", "true"][..], &["--agent", "replay:/no/such"]] {
+        let done = spawn(&[&["x", "--fallback", "claude"], first].concat()).exits(125);
+        assert!(done.err.contains("give a PROMPT"), "{}", done.err);
+    }
 }
 
 #[test]
@@ -258,4 +309,41 @@ fn a_role_may_say_how_often_and_by_whom() {
     let args = ["mine", "--config", file.to_str().unwrap(), "@@as n=0 result=none@@"];
     let done = finish(with(&claudes, &args), b"").exits(1);
     assert_eq!(outcomes(&done), ("incomplete".into(), 4, 3));
+}
+
+#[test]
+fn a_good_answer_is_not_given_away() {
+    let claudes = claudes();
+    let prompt = "@@as n=1 size=20 exit=3 on=1@@";
+    // The second attempt says what it failed of; the first had an answer, though it ended badly.
+    let script = "if [ $CL_ATTEMPT = 1 ]; then exec claude; else echo '{\"type\":\"result\",\"subtype\":\"success\",\
+        \"is_error\":true,\"api_error_status\":500,\"result\":\"API Error\"}'; exit 1; fi";
+    let args = [
+        "x",
+        "-r",
+        "1",
+        "--backoff",
+        "0.01",
+        "--agent",
+        "claude",
+        prompt,
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    let done = finish(with(&claudes, &args), b"").exits(69);
+    let exit = exit(&done);
+    assert_eq!(
+        (text(&exit, "/outcome"), text(&exit, "/text")),
+        ("unavailable", "Part 0 xxxxxxxxxxxxx")
+    );
+}
+
+#[test]
+fn what_was_answered_well_begins_anew() {
+    let done = ask(&["-r", "1"], "n=1 exit=3 on=1").ok();
+    let starts = of(&done.json(), "start");
+    assert_ne!(starts[0]["session_id"], starts[1]["session_id"]);
+    assert!(text(&starts[1], "/prompt").starts_with("please"), "{}", starts[1]);
 }

@@ -197,3 +197,9 @@ fn a_silent_worker_costs_nothing_but_heartbeats() {
         running.end().exits(143);
     }
 }
+
+#[test]
+fn a_warden_that_its_own_worker_stops_goes_on_at_once() {
+    let done = spawn(&["x", "--heartbeat", "0", "--", "sh", "-c", "kill -STOP $PPID; echo on"]).ok();
+    assert_eq!(unwrapped(&done.out), b"on\n");
+}

@@ -202,3 +202,19 @@ fn the_files_are_the_users_alone() {
         assert_eq!(file.unwrap().metadata().unwrap().mode() & 0o777, 0o600);
     }
 }
+
+#[test]
+fn a_kept_worker_that_lives_on_tells_of_its_limit_at_once() {
+    let user = User::new();
+    let fifo = mkfifo(&user.claudes.path().join("asks"));
+    let args = ["a", "--keep", "--stdin", fifo.to_str().unwrap()];
+    let mut running = Running::begin(user.command(&args));
+    let mut asks = std::fs::File::options().write(true).open(&fifo).unwrap();
+    use std::io::Write as _;
+    writeln!(asks, "@@as limit=rejected resets=3600 result=error exit=0@@").unwrap();
+    assert_eq!(running.until("turn")["outcome"], "limit");
+    let done = user.run(&["b", "-t", "60", "hi"]).exits(75);
+    assert_eq!(exit(&done)["attempts"], 0);
+    drop(asks);
+    running.end().exits(75);
+}

@@ -148,6 +148,33 @@ fn a_stop_names_what_nobody_answered() {
 }
 
 #[test]
+fn a_source_without_end_keeps_nobody_from_the_end() {
+    let claudes = claudes();
+    for source in ["yes hello", "yes ''", "cat /dev/zero"] {
+        let mut child = command("sh")
+            .args(["-c", source])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut command = with(&claudes, &["x", "--keep", "-t", "0.5", "-k", "0.1"]);
+        let kept = command
+            .stdin(child.stdout.take().unwrap())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Else it would hold the source's other end.
+        drop(command);
+        let done = collect(kept, source).exits(124);
+        let warnings = exit(&done)["warnings"].as_array().map_or(0, Vec::len);
+        assert!(warnings <= 23, "{source}: {warnings}");
+        let _ = child.kill();
+        wait(&mut child, source);
+    }
+}
+
+#[test]
 fn the_prompt_on_its_way_is_asked_again() {
     let mut kept = Kept::begin(&["-r", "1", "--backoff", "0.01"]);
     kept.ask("one");
@@ -202,6 +229,14 @@ fn it_needs_an_agent_that_takes_messages() {
             "--keep: codex has no word for it",
         ),
         (
+            vec!["x", "--keep", "--agent", "replay:/no/such"],
+            "--keep: a recording hears no prompt",
+        ),
+        (
+            vec!["x", "--keep", "--fallback", "replay:/no/such"],
+            "--keep: a recording hears no prompt",
+        ),
+        (
             vec!["x", "--keep", "--stdin", "null"],
             "--keep: its prompts come on stdin",
         ),
@@ -220,4 +255,15 @@ fn it_needs_an_agent_that_takes_messages() {
     )
     .ok();
     assert_eq!(exit(&done)["text"], "You said: hi");
+}
+
+#[test]
+fn a_worker_at_rest_ends_with_its_stdin_when_it_is_stopped() {
+    let mut kept = Kept::begin(&["-k", "50"]);
+    kept.ask("one");
+    kept.turn();
+    let begin = std::time::Instant::now();
+    kill(kept.running.pid(), 15);
+    kept.end().exits(143);
+    assert!(begin.elapsed() < Duration::from_secs(40), "{:?}", begin.elapsed());
 }

@@ -68,6 +68,17 @@ fn stdin_is_what_it_is_told() {
 }
 
 #[test]
+fn a_signal_ends_the_wait_for_a_writer() {
+    let folder = scratch();
+    let fifo = mkfifo(&folder.path().join("in"));
+    let running = Running::start(&["x", "--stdin", fifo.to_str().unwrap(), "--", "cat"]);
+    until("the wait", || (state(running.pid()) == Some('S')).then_some(()));
+    kill(running.pid(), 15);
+    let done = running.end();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&done.status), Some(15));
+}
+
+#[test]
 fn who_writes_to_an_inherited_stdin_sees_when_nobody_reads() {
     // `yes` ends only when no reader is left.
     let script = "{ yes; echo $? > yes; } | cl-spawn x -- sh -c 'exec <&-; exec sleep 300'";
@@ -122,7 +133,7 @@ fn niceness_counts_also_where_sessions_are_weighed() {
     let said = said(&["x", "-n", "7", "--", "sh", "-c", script]);
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines[0], "7");
-    assert!(lines[1] == "none" || lines[1].ends_with("nice 7"), "{said}");
+    assert!(lines[1] == "none" || lines[1].ends_with("nice 14"), "{said}");
 }
 
 #[test]

@@ -99,9 +99,12 @@ fn what_cannot_be_resumed_is_named() {
     let folder = scratch();
     let run = folder.path().to_str().unwrap();
     std::fs::write(folder.path().join("plain.ndjson"), "{}\n").unwrap();
+    let other = Home::new().run(&["x", "hi"]).ok();
+    std::fs::write(folder.path().join("merged.ndjson"), other.out).unwrap();
     for (args, why) in [
         (vec!["x", "--resume", run, "hi"], "x.ndjson: No such file"),
         (vec!["plain", "--resume", run, "hi"], "tells no conversation"),
+        (vec!["merged", "--resume", run, "hi"], "tells no conversation"),
         (vec!["x", "--resume", "no/such", "hi"], "neither an id nor a run folder"),
         (
             vec!["x", "--resume", ID, "--", "true"],
@@ -139,6 +142,17 @@ fn an_attempt_with_work_in_it_goes_on_instead_of_beginning_anew() {
     assert!(argv.contains("--resume="), "{argv}");
     assert!(text(&starts[1], "/prompt").starts_with("The last run was cut off"));
     assert_eq!(exit(&done)["attempts"], 2);
+}
+
+#[test]
+fn a_conversation_named_by_the_users_own_arguments_is_named_by_nobody_else() {
+    let prompt = "@@as tool=Bash n=2 signal=9 result=none on=1@@";
+    let own = format!("--arg=--session-id={ID}");
+    let done = Home::new()
+        .run(&["x", "-r", "1", "--backoff", "0.01", &own, prompt])
+        .ok();
+    let starts = of(&done.json(), "start");
+    assert_eq!(starts[0]["argv"], starts[1]["argv"]);
 }
 
 #[test]

@@ -1,32 +1,41 @@
 //! A cl stream as it was recorded.
 
-use crate::args::Args;
-use crate::play::{Player, Stopped};
-use crate::recording::End;
-use harmony::frame::{Framer, Part};
-use harmony::line::{self, Event, Header, Outcome, Ts};
-use nix::sys::signal::Signal;
+use super::{End, Stage, Stopped, signal};
+use crate::frame::{Framer, Part};
+use crate::line::{self, Event, Header, Outcome, Ts};
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, Read};
 
 /// The longest line there may be: 64 MiB of a worker's line, written as escapes, with room to spare.
 pub const LONGEST: usize = 512 << 20;
 
-/// Plays one stream of a file whose first line, at least, is in `framer`.
-pub fn play(args: &Args, mut file: File, mut framer: Framer, player: &mut Player) -> Result<End, Stopped> {
-    let root = match &args.stream {
-        Some(name) => Some(name.as_str().to_owned()),
-        None => only_stream(&file)?,
+/// Plays one stream of an input whose first line, at least, is in `framer`.
+///
+/// `stream` is the one that is asked for. Without one, `again` gives the input from its beginning once more, to find
+/// the one that all others ran inside of; an input that can be read but once has none, and its first line tells.
+///
+/// # Errors
+/// When the recording cannot be read or is none, when no or another stream is asked for, and what the stage says.
+pub fn play(
+    stream: Option<&str>,
+    again: Option<impl Read>,
+    mut input: impl Read,
+    mut framer: Framer,
+    stage: &mut impl Stage,
+) -> Result<End, Stopped> {
+    let root = match (stream, again) {
+        (Some(name), _) => Some(name.to_owned()),
+        (None, Some(again)) => only_stream(again)?,
+        (None, None) => None,
     };
     let mut reel = Reel {
-        args,
+        asked: stream,
         root,
         begin: None,
         last: Ts::default(),
         end: None,
         line: 0,
-        out: player,
+        out: stage,
     };
     loop {
         while let Some(frame) = framer.next() {
@@ -42,7 +51,7 @@ pub fn play(args: &Args, mut file: File, mut framer: Framer, player: &mut Player
         // What is there is written before a pipe's next bytes are waited for.
         reel.out.flush()?;
         let space = framer.space();
-        match file.read(space) {
+        match input.read(space) {
             Ok(0) => break,
             Ok(count) => framer.filled(count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -52,8 +61,7 @@ pub fn play(args: &Args, mut file: File, mut framer: Framer, player: &mut Player
     match framer.finish() {
         // Whoever wrote it was ended inside a line, unless only the line feed is missing.
         Some(frame) if line::object(frame.bytes).is_none() => {
-            let message = format!("{}: the last line is cut and left out", args.file.display());
-            reel.out.complain(&message)?;
+            reel.out.complain("the last line is cut and left out")?;
         }
         Some(frame) => reel.line(frame.bytes)?,
         None => {}
@@ -61,13 +69,8 @@ pub fn play(args: &Args, mut file: File, mut framer: Framer, player: &mut Player
     reel.end()
 }
 
-/// The one stream in a file that all others ran inside of; `None` when it can be read but once.
-fn only_stream(file: &File) -> Result<Option<String>, Stopped> {
-    if !file.metadata().map_err(Stopped::Input)?.is_file() {
-        return Ok(None);
-    }
-    // A second open file would not find what was renamed or removed meanwhile.
-    let mut again = harmony::sys::fds::reopen(file, File::options().read(true)).map_err(Stopped::Input)?;
+/// The one stream that all others ran inside of; `None` when no line bears a header.
+fn only_stream(mut input: impl Read) -> Result<Option<String>, Stopped> {
     let mut framer = Framer::new(LONGEST);
     let mut names = BTreeSet::new();
     loop {
@@ -79,7 +82,7 @@ fn only_stream(file: &File) -> Result<Option<String>, Stopped> {
             }
         }
         let space = framer.space();
-        match again.read(space) {
+        match input.read(space) {
             Ok(0) => break,
             Ok(count) => framer.filled(count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -119,26 +122,22 @@ fn inside<'a>(name: &'a str, outer: &str) -> Option<&'a str> {
     name.strip_prefix(outer)?.strip_prefix('/')
 }
 
-struct Reel<'a> {
-    args: &'a Args,
+struct Reel<'a, S> {
+    asked: Option<&'a str>,
     root: Option<String>,
     /// The time that counts as the recording's first.
     begin: Option<Ts>,
     last: Ts,
     end: Option<End>,
     line: u64,
-    out: &'a mut Player,
+    out: &'a mut S,
 }
 
-impl Reel<'_> {
+impl<S: Stage> Reel<'_, S> {
     fn line(&mut self, line: &[u8]) -> Result<(), Stopped> {
         self.line += 1;
         let Some(head) = line::header(line) else {
-            let message = format!(
-                "{}: line {} bears no header and is left out",
-                self.args.file.display(),
-                self.line
-            );
+            let message = format!("line {} bears no header and is left out", self.line);
             return self.out.complain(&message);
         };
         let root = self.root.get_or_insert_with(|| head.stream.to_owned());
@@ -152,7 +151,7 @@ impl Reel<'_> {
         if head.stream == root {
             return self.own(line, &head);
         }
-        if self.args.stream.is_some() {
+        if self.asked.is_some() {
             return Ok(());
         }
         Err(several_streams([root.as_str(), head.stream].into_iter()))
@@ -194,10 +193,7 @@ impl Reel<'_> {
                 Ok(())
             }
             Some(Event::Gap { from, to, .. }) => {
-                let message = format!(
-                    "{}: lines {from} to {to} of the stream were lost",
-                    self.args.file.display()
-                );
+                let message = format!("lines {from} to {to} of the stream were lost");
                 self.out.complain(&message)
             }
             _ => Ok(()),
@@ -212,7 +208,7 @@ impl Reel<'_> {
 
     fn end(self) -> Result<End, Stopped> {
         if self.begin.is_none()
-            && let Some(name) = &self.args.stream
+            && let Some(name) = self.asked
         {
             return Err(Stopped::Misuse(format!("it holds no stream {name}")));
         }
@@ -221,8 +217,8 @@ impl Reel<'_> {
 }
 
 fn end(exit: &line::Exit) -> End {
-    if let Some(signal) = exit.signal.as_deref().and_then(|name| name.parse::<Signal>().ok()) {
-        return End::Signal(signal);
+    if let Some(end) = exit.signal.as_deref().and_then(signal) {
+        return end;
     }
     match (exit.code, exit.outcome) {
         (Some(code), _) => End::Code(code as u8),

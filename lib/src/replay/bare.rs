@@ -1,19 +1,14 @@
 //! A worker's own output, with what is known of the run beside it.
 
-use crate::args::Args;
-use crate::play::{Player, Stopped};
-use crate::recording::End;
-use harmony::frame::Framer;
-use nix::sys::signal::Signal;
+use super::{End, Stage, Stopped, signal};
+use crate::frame::Framer;
 use serde_json::Value;
-use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What `x.meta.json` says about `x.ndjson`.
 #[derive(Debug, Default)]
-struct Meta {
+pub struct Meta {
     end: Option<End>,
     duration: Option<Duration>,
     /// Lines of stderr, and when each came.
@@ -22,14 +17,16 @@ struct Meta {
     arrivals: Vec<(Duration, u64)>,
 }
 
-/// Plays a file of which `framer` holds the beginning.
-pub fn play(args: &Args, mut file: File, mut framer: Framer, player: &mut Player) -> Result<End, Stopped> {
-    let meta = read_meta(&args.file)?;
+/// Plays an input of which `framer` holds the beginning.
+///
+/// # Errors
+/// When the input cannot be read, and what the stage says.
+pub fn play(meta: Meta, mut input: impl Read, mut framer: Framer, stage: &mut impl Stage) -> Result<End, Stopped> {
     let mut tape = Tape {
         stderr: meta.stderr.into_iter().peekable(),
         arrivals: meta.arrivals.into_iter().peekable(),
         credit: 0,
-        out: player,
+        out: stage,
     };
     // Lines mean nothing here; the framer only gives back what was read to look at the first one.
     while let Some(frame) = framer.next() {
@@ -43,7 +40,7 @@ pub fn play(args: &Args, mut file: File, mut framer: Framer, player: &mut Player
     }
     let mut block = vec![0; 64 << 10];
     loop {
-        match file.read(&mut block) {
+        match input.read(&mut block) {
             Ok(0) => break,
             Ok(count) => tape.stdout(&block[..count])?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -54,15 +51,15 @@ pub fn play(args: &Args, mut file: File, mut framer: Framer, player: &mut Player
     Ok(meta.end.unwrap_or(End::Code(0)))
 }
 
-struct Tape<'a> {
+struct Tape<'a, S> {
     stderr: std::iter::Peekable<std::vec::IntoIter<(Option<Duration>, String)>>,
     arrivals: std::iter::Peekable<std::vec::IntoIter<(Duration, u64)>>,
     /// Bytes of stdout that are due.
     credit: u64,
-    out: &'a mut Player,
+    out: &'a mut S,
 }
 
-impl Tape<'_> {
+impl<S: Stage> Tape<'_, S> {
     fn stdout(&mut self, mut bytes: &[u8]) -> Result<(), Stopped> {
         while !bytes.is_empty() {
             if self.credit == 0 {
@@ -99,27 +96,20 @@ impl Tape<'_> {
     }
 }
 
-fn meta_path(file: &Path) -> PathBuf {
-    file.with_extension("meta.json")
-}
-
-fn read_meta(file: &Path) -> Result<Meta, Stopped> {
-    let path = meta_path(file);
-    let broken = |why: &dyn std::fmt::Display| Stopped::Broken(format!("{}: {why}", path.display()));
-    match std::fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|error| broken(&error))
-            .and_then(|value| meta(&value).map_err(|why| broken(&why))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Meta::default()),
-        Err(error) => Err(broken(&harmony::cli::reason(&error))),
+impl Meta {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn read(bytes: &[u8]) -> Result<Self, String> {
+        let value: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        meta(&value)
     }
 }
 
 fn meta(value: &Value) -> Result<Meta, String> {
     let end = match (&value["signal"], &value["exit"]) {
-        (Value::String(name), _) => Some(End::Signal(
-            name.parse::<Signal>().map_err(|_| format!("'{name}' is no signal"))?,
-        )),
+        (Value::String(name), _) => Some(signal(name).ok_or_else(|| format!("'{name}' is no signal that ends"))?),
         (_, Value::Null) => None,
         (_, code) => {
             let code = code.as_u64().and_then(|code| u8::try_from(code).ok());

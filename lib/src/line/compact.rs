@@ -1,0 +1,334 @@
+//! Checking a line that is written without blanks, as agents write theirs, 64 bytes at a time.
+//!
+//! Where no blank stands between its parts, the grammar of JSON is nearly a matter of what may stand beside what, and
+//! that is a few operations on masks for 64 bytes at once. One by one are looked at: brackets, for the nesting;
+//! escapes; and numbers that are no integer, `true`, `false` and `null`. Whatever is not certain here is left to
+//! [`object`](super::object), so this may say no too often, but never yes.
+
+use super::json;
+use crate::sys::bits::{self, Masks, See};
+
+/// Whether this is certainly a JSON object whose top holds no member named `cl` and no `"type":"cl"`.
+#[inline]
+pub(super) fn is_plain(line: &[u8]) -> bool {
+    let Some(rest) = line.strip_prefix(b"{\"") else {
+        return false;
+    };
+    // Who puts a blank behind the first name does so behind every one: no need to come upon it.
+    if memchr::memchr(b'"', rest).is_none_or(|at| rest.get(at + 2).is_none_or(|&byte| byte <= b' ')) {
+        return false;
+    }
+    let mut seen = Seen {
+        line,
+        ..Seen::default()
+    };
+    let Some(met) = bits::fold(line, &mut seen) else {
+        return false;
+    };
+    let ended = seen.end == line.len() && seen.bad == 0 && !seen.unsure && !met.control;
+    ended && (!met.beyond || std::str::from_utf8(line).is_ok())
+}
+
+/// What goes on from one 64 bytes to the next.
+#[derive(Debug, Default)]
+struct Seen<'a> {
+    line: &'a [u8],
+    /// Where the next 64 bytes begin.
+    at: usize,
+    before: Before,
+    /// Of the addition that runs through strings.
+    carry: u64,
+    /// The open brackets, the innermost lowest: 1 for an object.
+    open: u64,
+    depth: u32,
+    /// Behind the bracket that closed the outermost one.
+    end: usize,
+    /// Not 0 when something stands beside what it may not stand beside.
+    bad: u64,
+    /// Something was met that takes a closer look.
+    unsure: bool,
+}
+
+/// What the last byte before was, as the lowest bit of each.
+#[derive(Debug, Clone, Copy, Default)]
+struct Before {
+    /// An opening bracket or a comma.
+    begins: u64,
+    /// A colon or a comma.
+    value: u64,
+    /// A closing quote or bracket.
+    ended: u64,
+    scalar: u64,
+    digit: u64,
+    first_zero: u64,
+    /// The closing quote of a string that may be a name.
+    name: u64,
+}
+
+/// Marks the bits behind those of `mask`; the last of all is kept for the next 64.
+#[inline(always)]
+fn behind(mask: u64, carry: &mut u64) -> u64 {
+    let moved = mask << 1 | *carry;
+    *carry = mask >> 63;
+    moved
+}
+
+impl See for Seen<'_> {
+    #[inline(always)]
+    fn see(&mut self, masks: Masks) {
+        let left = self.line.len() - self.at;
+        let valid = if left < 64 { (1 << left) - 1 } else { u64::MAX };
+        let inside = masks.inside;
+        let (opens, closes) = (masks.quote & inside, masks.quote & !inside);
+        let outside = valid & !(inside | closes);
+
+        let (open, close) = (masks.open & outside, masks.close & outside);
+        let (colon, comma) = (masks.colon & outside, masks.comma & outside);
+        let scalar = outside & !(open | close | colon | comma);
+        let digit = masks.digit & scalar;
+        self.unsure |= masks.blank & outside != 0;
+
+        let before = &mut self.before;
+        let begins = behind(open | comma, &mut before.begins);
+        let needs_value = behind(colon | comma, &mut before.value);
+        let after_ended = behind(close | closes, &mut before.ended);
+        let after_scalar = behind(scalar, &mut before.scalar);
+        let after_digit = behind(digit, &mut before.digit);
+        let starts = scalar & !after_scalar;
+        let after_zero = behind(starts & masks.zero, &mut before.first_zero);
+
+        // A string behind an opening bracket or a comma is a name or a value: what follows it tells. An addition runs
+        // through it to its closing quote.
+        let (sum, over) = inside.overflowing_add(opens & begins);
+        let (sum, over_too) = sum.overflowing_add(self.carry);
+        self.carry = u64::from(over | over_too);
+        let after_name = behind(sum & closes, &mut before.name);
+
+        // What may stand beside what.
+        let value = opens | open | starts;
+        let ends = comma | close;
+        let mut bad = begins & !(value | close);
+        bad |= needs_value & !value;
+        bad |= after_ended & !(ends | colon);
+        bad |= after_scalar & !(ends | scalar);
+        bad |= colon & !after_name;
+        bad |= after_zero & digit;
+        self.bad |= bad & valid;
+        // A name is only in an object; there alone, and always, behind an opening bracket or a comma.
+        let in_array = after_name & !colon | begins & !(opens | close);
+
+        // A name `cl`, or a value: whether it counts is left to others. What the first three close may have opened before.
+        let mut short = closes & (opens << 3 | 0b111) & (masks.ell << 1 | 1);
+        while short != 0 {
+            let at = self.at + short.trailing_zeros() as usize;
+            self.unsure |= self.line[..at].ends_with(b"\"cl");
+            short &= short - 1;
+        }
+
+        let mut odd = masks.escaped & inside & valid;
+        while odd != 0 {
+            self.escape(self.at + odd.trailing_zeros() as usize);
+            odd &= odd - 1;
+        }
+        let mut odd = scalar & !digit & (starts | after_digit);
+        while odd != 0 {
+            self.scalar(self.at + odd.trailing_zeros() as usize);
+            odd &= odd - 1;
+        }
+        self.brackets(open | close, open, masks.curly, colon, in_array & valid);
+        self.at += 64;
+    }
+}
+
+impl Seen<'_> {
+    /// A character that a backslash stands before.
+    #[inline]
+    fn escape(&mut self, at: usize) {
+        match self.line[at] {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
+            b'u' => match self.line.get(at + 1..at + 5) {
+                Some(hex) if hex.iter().all(u8::is_ascii_hexdigit) => {
+                    // It may spell a letter of `cl` or `type`.
+                    self.unsure |= hex.starts_with(b"006") || hex.starts_with(b"007");
+                }
+                _ => self.bad = 1,
+            },
+            _ => self.bad = 1,
+        }
+    }
+
+    /// The beginning of `true`, `false`, `null` or a negative number, or what follows an integer.
+    #[inline]
+    fn scalar(&mut self, at: usize) {
+        let begins = !self.line[at - 1].is_ascii_digit();
+        let end = match self.line[at] {
+            b't' if begins => word(self.line, at, b"true"),
+            b'f' if begins => word(self.line, at, b"false"),
+            b'n' if begins => word(self.line, at, b"null"),
+            b'-' if begins => json::after_number(self.line, at),
+            b'.' | b'e' | b'E' if !begins => json::after_fraction(self.line, at),
+            _ => None,
+        };
+        let next = end.and_then(|end| self.line.get(end));
+        self.bad |= u64::from(!matches!(next, Some(b',' | b'}' | b']')));
+    }
+
+    /// The nesting, and what may stand only in an object, or only in an array.
+    #[inline(always)]
+    fn brackets(&mut self, all: u64, open: u64, curly: u64, in_object: u64, in_array: u64) {
+        let (mut rest, mut left) = (all, u64::MAX);
+        loop {
+            // Up to the next bracket, itself included, what is around is the same.
+            let here = left & (rest ^ rest.wrapping_sub(1));
+            self.bad |= here & if self.open & 1 == 1 { in_array } else { in_object };
+            if rest == 0 {
+                return;
+            }
+            let bit = rest & rest.wrapping_neg();
+            let object = u64::from(curly & bit != 0);
+            if open & bit != 0 {
+                self.unsure |= self.depth == u64::BITS;
+                self.open = self.open << 1 | object;
+                self.depth += 1;
+            } else {
+                self.bad |= (self.open & 1) ^ object | u64::from(self.depth == 0);
+                self.open >>= 1;
+                self.depth = self.depth.saturating_sub(1);
+                if self.depth == 0 {
+                    self.end = self.at + bit.trailing_zeros() as usize + 1;
+                    self.bad |= u64::from(self.end != self.line.len());
+                }
+            }
+            left &= !here;
+            rest &= rest - 1;
+        }
+    }
+}
+
+fn word(line: &[u8], at: usize, word: &[u8]) -> Option<usize> {
+    line[at..].starts_with(word).then_some(at + word.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    /// What the plain way says.
+    fn plain(line: &[u8]) -> bool {
+        json::slowly(line) == Some(json::Top::default())
+    }
+
+    /// Whether the machine has instructions for it.
+    fn able() -> bool {
+        is_plain(b"{\"a\":1}")
+    }
+
+    /// Any value, with strings in which structure hides, and long enough for several times 64 bytes.
+    fn values() -> impl Strategy<Value = Value> {
+        let text = prop_oneof![
+            "[a-z]{0,3}",
+            "[\\PC\\\\\"\n{}\\[\\],:0-9]{0,70}",
+            "\\\\{0,9}\"?",
+            Just("cl".to_owned()),
+        ];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            (-20i64..20).prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            text.clone().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(6, 60, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::vec((text.clone(), inner), 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn object(value: Value) -> Vec<u8> {
+        serde_json::to_vec(&serde_json::json!({ "a": value })).unwrap()
+    }
+
+    #[test]
+    fn refuses_whatever_is_wrong_wherever_it_stands() {
+        let good = br#"{"a":[{"b":"c","d":[1,-2.5e+3,true,false,null,"x",[],{}],"e":{"f":10.25,"\u00e9":"\"\\"}},0,0.5],"g":1e5}"#;
+        assert_eq!(is_plain(good), able());
+        let bytes = br#"{}[]:,"\ -+.eEtfnul019ax/"#;
+        for shift in [0, 1, 31, 62, 63, 64] {
+            let mut line = format!("{{\"{}\":1,", "p".repeat(shift)).into_bytes();
+            line.extend_from_slice(&good[1..]);
+            assert_eq!(is_plain(&line), able());
+            for at in 0..line.len() {
+                for &byte in bytes {
+                    let was = std::mem::replace(&mut line[at], byte);
+                    assert!(!is_plain(&line) || plain(&line), "{}", String::from_utf8_lossy(&line));
+                    line[at] = was;
+                }
+                let mut less = line.clone();
+                less.remove(at);
+                assert!(!is_plain(&less) || plain(&less), "{}", String::from_utf8_lossy(&less));
+                assert!(!is_plain(&line[..at]));
+                for &byte in bytes {
+                    let mut more = line.clone();
+                    more.insert(at, byte);
+                    assert!(!is_plain(&more) || plain(&more), "{}", String::from_utf8_lossy(&more));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn leaves_what_is_rare_to_others() {
+        for line in [
+            r#"{"cl":1}"#,
+            r#"{"a":"cl"}"#,
+            r#"{"\u0063l":1}"#,
+            r#"{"a": 1}"#,
+            r#"{"a":1, "b":2}"#,
+            r#"{"a":[1, 2]}"#,
+            r#"{"a":1} "#,
+            "{}",
+        ] {
+            assert!(!is_plain(line.as_bytes()), "{line}");
+        }
+        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(64), "]".repeat(64));
+        assert!(!is_plain(deep.as_bytes()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1024, ..ProptestConfig::default() })]
+
+        /// What is valid and compact passes here, unless something in it takes a closer look.
+        #[test]
+        fn takes_what_is_compact(value in values()) {
+            let line = object(value);
+            let rare = [&b"\"cl\""[..], b"\\u006", b"\\u007"];
+            let rare = rare.iter().any(|rare| memchr::memmem::find(&line, rare).is_some());
+            prop_assert_eq!(is_plain(&line), able() && !rare);
+        }
+
+        /// What passes here is valid, whatever was done to it.
+        #[test]
+        fn takes_nothing_broken(value in values(), edits in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![
+            3 => prop::sample::select(&b"{}[]:,\"\\ -+.eEtfn019\t"[..]), 1 => any::<u8>()
+        ], 0..3), 1..4)) {
+            let mut line = object(value);
+            for (at, byte, how) in edits {
+                let at = at.index(line.len());
+                match how {
+                    0 => line[at] = byte,
+                    1 => line.insert(at, byte),
+                    _ => { line.remove(at); }
+                }
+                if line.is_empty() { break; }
+            }
+            let known_good = std::str::from_utf8(&line).is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
+            prop_assert!(!is_plain(&line) || known_good && plain(&line), "{}", String::from_utf8_lossy(&line));
+        }
+    }
+}
