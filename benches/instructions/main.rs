@@ -3,6 +3,7 @@
 //! The same lines each time, made here and of the shape that agents write; nothing depends on the clock, on addresses
 //! or on the order in which threads run.
 
+use harmony::agent::{Account, Kind, Reader};
 use harmony::line::{Name, Stamper, Ts, header, looks_whole};
 use harmony::source::{Intake, Out, Registry};
 use harmony::state::State;
@@ -13,10 +14,11 @@ use std::process::ExitCode;
 type Workload = (&'static str, fn(&Data));
 
 /// What is counted, in the order in which it is told.
-const WORKLOADS: [Workload; 6] = [
+const WORKLOADS: [Workload; 7] = [
     ("nothing", |_| {}),
     ("splice", splice),
     ("wrap", wrap),
+    ("read", read),
     ("header", read_headers),
     ("fold", fold),
     ("merge", merge),
@@ -121,6 +123,17 @@ fn stamp(lines: &[Vec<u8>]) {
         stamper.line(line, true, Ts(1_763_680_000_123_456), &mut out);
     }
     black_box(out);
+}
+
+/// What an agent's lines say, with the check that comes before a splice.
+fn read(data: &Data) {
+    let mut reader = Reader::new(Kind::Claude);
+    let (mut account, mut facts) = (Account::default(), Vec::new());
+    for line in &data.worker {
+        black_box(reader.object(line, &mut facts));
+        facts.drain(..).for_each(|fact| account.take(fact));
+    }
+    black_box(account.usage());
 }
 
 fn lines(stream: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -28,16 +28,17 @@ pub fn rows(data: &Data, table: &mut Table) -> io::Result<()> {
         },
     );
 
-    let spawn = |file: &str| format!("cl-spawn x --agent plain -- cat {file} > /dev/null");
+    // Read as claude's lines, for that is what they are; and so it ends as if their results were its own.
+    let spawn = |file: &str| format!("cl-spawn x -- cat {file} > /dev/null; true");
     table.row(
         "`cl-spawn x -- cat big`, speed of `cat big \\| cat`",
         Bar::AtLeast(0.4),
         || speed(&spawn("big.ndjson"), "cat big.ndjson | cat > /dev/null", 15),
     );
-    table.row("the same, read as claude's lines", Bar::None, || {
+    table.row("the same, passed on unread", Bar::AtLeast(0.4), || {
         speed(
-            "cl-spawn x --agent claude -- cat middle.ndjson > /dev/null; true",
-            "cat middle.ndjson | cat > /dev/null",
+            "cl-spawn x --agent plain -- cat big.ndjson > /dev/null",
+            "cat big.ndjson | cat > /dev/null",
             9,
         )
     });

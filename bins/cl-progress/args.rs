@@ -67,6 +67,26 @@ pub struct Args {
     #[arg(long)]
     pub once: bool,
 
+    /// At the end, append the run to FILE as Markdown: a table, a chart, the answers folded
+    ///
+    /// Meant for the file that $GITHUB_STEP_SUMMARY names. With what it holds already it stays below 1 MiB, which is all
+    /// that is shown there: where the answers are too long for that, each is cut alike, and says so.
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+
+    /// At the end, write to FILE what happened when, as ui.perfetto.dev opens it
+    ///
+    /// In the trace-event format: a group of tracks for each stream, with its attempts and turns, its waits (for another
+    /// attempt, for a usage limit, for an agent that retries, ten seconds or more of silence), and its tools.
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+
+    /// At the end, write the run to FILE as a page for a browser
+    ///
+    /// Outcomes, costs, a timeline and the answers, to be filtered by stream. The page is one file, and loads nothing.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
     /// How to read streams that do not say what agent writes them: claude, codex, gemini, qwen, opencode or plain
     ///
     /// By default their first line tells.
@@ -101,6 +121,12 @@ pub const MANUAL: &manual::Sections = &[
         ],
     ),
     (
+        "Files",
+        &[Text(
+            "What --summary, --trace and --html name is written when the run is over, a signal ends us or nobody reads stdout any more; streams that run then are told as running. An old page or trace is there until the new one is whole. A new file is for its owner alone (mode 0600). Of a stream that does very much, the shortest times are left out, and that is said.",
+        )],
+    ),
+    (
         "Exit status",
         &[
             Item(
@@ -122,6 +148,10 @@ pub const MANUAL: &manual::Sections = &[
         "Environment",
         &[
             Item("CI", "Set: lines instead of a picture. So it is with TERM=dumb."),
+            Item(
+                "GITHUB_ACTIONS",
+                "true: in lines, an answer stands in a group that folds, and a stream that failed gives an error annotation. No line lets a worker's text act as a command; but what is copied to stdout is copied as it is, so end a pipe there by > /dev/null or cl-wait.",
+            ),
             Item("COLUMNS", "The width where no terminal tells it."),
             Item("NO_COLOR", "Set: no colours."),
         ],
@@ -133,6 +163,8 @@ pub const MANUAL: &manual::Sections = &[
             Code("cl-merge <(cl-spawn main \"$q\") <(cl-spawn context \"$q\") | cl-progress | cl-wait --need main"),
             Text("In another pane, a run that cl-tee --split writes:"),
             Code("cl-progress run/"),
+            Text("A page of a run that is over:"),
+            Code("cl-progress --once --progress none --html run.html run/"),
         ],
     ),
 ];

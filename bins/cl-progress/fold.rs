@@ -31,10 +31,15 @@ pub struct Fold {
 }
 
 impl Fold {
-    /// An empty picture. `agent` reads what does not say who wrote it; `skims` lets a flood be counted instead of read.
-    pub fn new(agent: Option<Kind>, skims: bool) -> Self {
+    /// An empty picture. `agent` reads what does not say who wrote it; `skims` lets a flood be counted instead of read;
+    /// `records` keeps what happened when.
+    pub fn new(agent: Option<Kind>, skims: bool, records: bool) -> Self {
+        let mut state = State::assuming(agent);
+        if records {
+            state.record();
+        }
         Self {
-            state: State::assuming(agent),
+            state,
             calm: skims.then(|| (BURST, Instant::now())),
             ..Self::default()
         }

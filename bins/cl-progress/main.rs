@@ -4,6 +4,7 @@ mod args;
 mod fold;
 mod output;
 mod pump;
+mod reports;
 mod run;
 mod signals;
 mod watch;

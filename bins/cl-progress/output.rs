@@ -3,9 +3,10 @@
 use harmony::line::Ts;
 use harmony::state::{State, Stream};
 use harmony::sys::terminal::Terminal;
-use harmony::view::{Changes, Look, Screen, TimeZone, alive, change, object, picture};
+use harmony::view::{Changes, Look, Screen, alive, change, command_free, logged, object, picture};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -69,7 +70,10 @@ impl Live {
 pub struct Log {
     file: File,
     json: bool,
-    zone: TimeZone,
+    /// Whether GitHub Actions reads it, which takes commands from it.
+    actions: bool,
+    /// When each stream ended that has been told to have ended.
+    ended: HashMap<usize, Ts>,
     changes: Changes,
     pending: Vec<u8>,
     left_out: u64,
@@ -78,11 +82,12 @@ pub struct Log {
 }
 
 impl Log {
-    pub fn new(file: File, json: bool) -> Self {
+    pub fn new(file: File, json: bool, actions: bool) -> Self {
         Self {
             file,
             json,
-            zone: TimeZone::system(),
+            actions,
+            ended: HashMap::new(),
             changes: Changes::default(),
             pending: Vec::new(),
             left_out: 0,
@@ -91,15 +96,29 @@ impl Log {
     }
 
     /// A line of this stream was read: tells what changed.
-    pub fn told(&mut self, place: usize, stream: &Stream, at: Ts) {
+    pub fn told(&mut self, place: usize, stream: &Stream, at: Ts, look: &Look) {
         if self.changes.look(place, stream, self.json) {
             let line = if self.json {
                 object(stream, at).to_string()
             } else {
-                change(stream, at, &self.zone)
+                let change = change(stream, at, &look.zone);
+                if self.actions {
+                    self.noted(place, &change, stream, at, look)
+                } else {
+                    change
+                }
             };
             self.say(&line);
         }
+    }
+
+    /// A change in GitHub Actions' notation; what belongs to an end is told once.
+    fn noted(&mut self, place: usize, change: &str, stream: &Stream, at: Ts, look: &Look) -> String {
+        let before = stream.ended.and_then(|ended| self.ended.insert(place, ended));
+        if before.is_some() && before == stream.ended {
+            return command_free(change).into_owned();
+        }
+        logged(change, stream, at, look)
     }
 
     /// Tells that it goes on.
@@ -109,7 +128,12 @@ impl Log {
             for (_, stream) in look.streams(state).filter(|(_, stream)| stream.outcome().is_none()) {
                 self.say(&object(stream, Ts::now()).to_string());
             }
-        } else if let Some(line) = alive(look.streams(state), Ts::now(), &self.zone) {
+        } else if let Some(line) = alive(look.streams(state), Ts::now(), &look.zone) {
+            let line = if self.actions {
+                command_free(&line)
+            } else {
+                line.as_str().into()
+            };
             self.say(&line);
         }
     }

@@ -4,6 +4,7 @@ use crate::args::{Args, How};
 use crate::fold::Fold;
 use crate::output::{Live, Log, Output};
 use crate::pump;
+use crate::reports::Reports;
 use crate::signals::{self, DRAWING, Signals};
 use crate::watch::Watch;
 use harmony::cli::{Failure, complain, reason};
@@ -11,7 +12,7 @@ use harmony::line::{Name, Ts};
 use harmony::source::{Named, Place, Sources, Step};
 use harmony::sys::startup::was_closed;
 use harmony::sys::terminal::{Size, Terminal};
-use harmony::view::{Look, TimeZone, change, object, picture};
+use harmony::view::{Look, TimeZone, change, logged, object, picture};
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::fs::File;
@@ -36,11 +37,12 @@ pub fn run(args: Args) -> Result<u8, Failure> {
             "stdin is a terminal: pipe a stream in, or name a run folder",
         ));
     }
+    let reports = Reports::asked(&args)?;
     if args.once {
         if was_closed(1) {
             return Err(Failure::io("stdout", &Errno::EBADF.into()));
         }
-        return once(&args);
+        return once(&args, &reports, surroundings.actions);
     }
     surroundings.passes = reads_stdin && !surroundings.stdout;
     let how = surroundings.choose(args.progress);
@@ -48,11 +50,11 @@ pub fn run(args: Args) -> Result<u8, Failure> {
         if was_closed(1) {
             return Err(Failure::io("stdout", &Errno::EBADF.into()));
         }
-        if how == How::None {
+        if how == How::None && !reports.any() {
             return pass();
         }
     }
-    watch(&args, how, surroundings.passes)
+    watch(&args, how, surroundings, reports)
 }
 
 /// What we were started in.
@@ -66,6 +68,8 @@ struct Surroundings {
     stderr: bool,
     /// Whether a picture would be wrong although there is a terminal: in CI, on a dumb one.
     plain: bool,
+    /// Whether lines are read by GitHub Actions.
+    actions: bool,
 }
 
 impl Surroundings {
@@ -75,6 +79,7 @@ impl Surroundings {
             passes: false,
             stdout: io::stdout().is_terminal(),
             stderr: io::stderr().is_terminal(),
+            actions: std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true"),
             plain: set("CI") || std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
         }
     }
@@ -101,10 +106,11 @@ fn pass() -> Result<u8, Failure> {
 }
 
 /// Shows the run until it has ended, and passes the stream on where there is someone to pass it on to.
-fn watch(args: &Args, how: How, passes: bool) -> Result<u8, Failure> {
+fn watch(args: &Args, how: How, surroundings: Surroundings, reports: Reports) -> Result<u8, Failure> {
+    let passes = surroundings.passes;
     let signals = Signals::catch(if how == How::Tty { DRAWING } else { &[] });
     let signals = signals.map_err(|error| Failure::io("signals", &error))?;
-    let output = output(how, passes)?;
+    let output = output(how, surroundings)?;
     let look = Look {
         color: args.common.color.on(how == How::Tty),
         messages: args.lines,
@@ -135,7 +141,7 @@ fn watch(args: &Args, how: How, passes: bool) -> Result<u8, Failure> {
     });
     let seen = Watch {
         sources,
-        fold: Fold::new(args.agent, passes),
+        fold: Fold::new(args.agent, passes, reports.any()),
         look,
         output,
         signals,
@@ -143,6 +149,7 @@ fn watch(args: &Args, how: How, passes: bool) -> Result<u8, Failure> {
         wake,
         pump,
         follows: args.run.is_some(),
+        reports,
     }
     .run()?;
     Ok(if seen.failed { 1 } else { code(seen.signal) })
@@ -169,7 +176,8 @@ fn add(sources: &mut Sources, place: Place, run: Option<&Path>) -> Result<(), Fa
     Ok(())
 }
 
-fn output(how: How, passes: bool) -> Result<Output, Failure> {
+fn output(how: How, surroundings: Surroundings) -> Result<Output, Failure> {
+    let passes = surroundings.passes;
     let (stdout, stderr) = (io::stdout(), io::stderr());
     let aside = if passes { stderr.as_fd() } else { stdout.as_fd() };
     Ok(match how {
@@ -186,18 +194,18 @@ fn output(how: How, passes: bool) -> Result<Output, Failure> {
         How::Plain | How::Json => {
             let own = aside.try_clone_to_owned().map(File::from);
             let own = own.map_err(|error| Failure::io(if passes { "stderr" } else { "stdout" }, &error))?;
-            Output::Log(Box::new(Log::new(own, how == How::Json)))
+            Output::Log(Box::new(Log::new(own, how == How::Json, surroundings.actions)))
         }
         How::None => Output::Nowhere,
     })
 }
 
 /// Shows the run as it is now.
-fn once(args: &Args) -> Result<u8, Failure> {
+fn once(args: &Args, reports: &Reports, actions: bool) -> Result<u8, Failure> {
     let mut sources = sources(false)?;
     let place = args.run.clone().map_or(Place::Inherited(0), Place::Path);
     add(&mut sources, place, args.run.as_deref())?;
-    let mut fold = Fold::new(args.agent, false);
+    let mut fold = Fold::new(args.agent, false, reports.any());
     let mut failed = false;
     let told: &mut dyn FnMut(usize, &harmony::state::Stream, Ts) = &mut |_, _, _| {};
     loop {
@@ -224,26 +232,33 @@ fn once(args: &Args) -> Result<u8, Failure> {
     if args.run.is_none() {
         fold.state.finish();
     }
-    match io::stdout().write_all(frame(args, &fold).as_bytes()) {
+    let look = Look {
+        color: args.common.color.on(io::stdout().is_terminal()),
+        messages: args.lines,
+        only: args.only.clone(),
+        zone: TimeZone::system(),
+    };
+    failed |= !reports.write(&fold.state, &look);
+    match io::stdout().write_all(frame(args.progress, &fold, &look, actions).as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::io("stdout", &error)),
         _ => Ok(u8::from(failed)),
     }
 }
 
-fn frame(args: &Args, fold: &Fold) -> String {
-    let stdout = io::stdout();
-    let look = Look {
-        color: args.common.color.on(stdout.is_terminal()),
-        messages: args.lines,
-        only: args.only.clone(),
-        zone: TimeZone::system(),
-    };
+fn frame(how: How, fold: &Fold, look: &Look, actions: bool) -> String {
     let (state, now) = (&fold.state, Ts::now());
-    let lines: Vec<String> = match args.progress {
+    let lines: Vec<String> = match how {
         How::None => Vec::new(),
         How::Plain => {
-            let zone = TimeZone::system();
-            let of = |stream: &harmony::state::Stream| change(stream, stream.ended.unwrap_or(now), &zone);
+            let of = |stream: &harmony::state::Stream| {
+                let at = stream.ended.unwrap_or(now);
+                let change = change(stream, at, &look.zone);
+                if actions {
+                    logged(&change, stream, at, look)
+                } else {
+                    change
+                }
+            };
             look.streams(state).map(|(_, stream)| of(stream)).collect()
         }
         How::Json => look
@@ -251,10 +266,10 @@ fn frame(args: &Args, fold: &Fold) -> String {
             .map(|(_, stream)| object(stream, now).to_string())
             .collect(),
         How::Auto | How::Tty => {
-            let mut size = Size::of(&stdout).unwrap_or_else(Size::from_env);
+            let mut size = Size::of(io::stdout()).unwrap_or_else(Size::from_env);
             // It is not drawn on a screen: everything has room.
             size.rows = usize::MAX;
-            picture(state, now, size, &look)
+            picture(state, now, size, look)
                 .iter()
                 .map(|row| row.as_str().to_owned())
                 .collect()

@@ -3,6 +3,7 @@
 use crate::fold::Fold;
 use crate::output::Output;
 use crate::pump::Over;
+use crate::reports::Reports;
 use crate::signals::Signals;
 use harmony::cli::{Failure, complain, reason};
 use harmony::line::Ts;
@@ -46,6 +47,8 @@ pub struct Watch {
     pub pump: Option<JoinHandle<Result<Over, Failure>>>,
     /// Whether the run goes on where it is, so that the end of all its streams is the end, and not that of the input.
     pub follows: bool,
+    /// What is to be written at the end.
+    pub reports: Reports,
 }
 
 /// How it ended.
@@ -120,6 +123,7 @@ impl Watch {
         // One that came together with the end counts as well.
         self.signals(&mut turn);
         self.end(&turn, whole);
+        turn.failed |= !self.reports.write(&self.fold.state, &self.look);
         match pumped {
             Some(Ok(Err(failure))) => Err(failure),
             _ => Ok(Seen {
@@ -148,7 +152,7 @@ impl Watch {
             if let Output::Log(log) = output
                 && look.shows(&stream.name)
             {
-                log.told(place, stream, at);
+                log.told(place, stream, at, look);
             }
         };
         let mut joined = None;
@@ -351,7 +355,7 @@ impl Watch {
             }
             Output::Log(log) => {
                 for (place, stream) in look.streams(state) {
-                    log.told(place, stream, stream.ended.unwrap_or(stream.last_seen));
+                    log.told(place, stream, stream.ended.unwrap_or(stream.last_seen), look);
                 }
                 Ok(())
             }

@@ -47,7 +47,10 @@ pub fn run(mut args: Args) -> Result<u8, Failure> {
     if prompt.is_none() && !args.keep && args.fallback.iter().any(asks) {
         return Err(ours("--fallback: give a PROMPT that another agent can be asked"));
     }
-    let order = order(&args, name.clone(), prompt.as_deref(), role.clone())?;
+    // Without a folder of our own nothing can be told, and nothing is heeded; a command that is no agent needs none.
+    let accounts = workers.iter().any(|worker| worker.account_of().is_some());
+    let holds = accounts.then(Holds::open).and_then(Result::ok);
+    let order = order(&args, name.clone(), prompt.as_deref(), role.clone(), holds)?;
     let stdin = Source::choose(&args, prompt.clone().filter(|_| !args.keep), workers[0].is_agent())?;
     let mut workers = Workers {
         args,
@@ -80,7 +83,13 @@ fn stdout() -> Result<Shared, Failure> {
     })
 }
 
-fn order(args: &Args, name: Name, prompt: Option<&[u8]>, role: Option<InForce>) -> Result<Order, Failure> {
+fn order(
+    args: &Args,
+    name: Name,
+    prompt: Option<&[u8]>,
+    role: Option<InForce>,
+    holds: Option<Holds>,
+) -> Result<Order, Failure> {
     let never = |limit: Duration| (!limit.is_zero()).then_some(limit);
     let played = role.as_ref().map(|role| role.played.clone());
     Ok(Order {
@@ -100,8 +109,7 @@ fn order(args: &Args, name: Name, prompt: Option<&[u8]>, role: Option<InForce>) 
             backoff: args.backoff.unwrap_or(BACKOFF),
             fallbacks: args.fallback.len(),
         },
-        // Without a folder of our own nothing can be told, and nothing is heeded.
-        holds: Holds::open().ok(),
+        holds,
         anyway: args.anyway,
         prompts: if args.keep {
             Some(kept(args, prompt, role)?)

@@ -2,7 +2,7 @@
 
 use crate::args::{Agent, Args, agent, fallback};
 use crate::ours;
-use harmony::agent::{Ask, Kind, command};
+use harmony::agent::{Ask, Kind};
 use harmony::cli::{self, Failure, reason};
 use harmony::role::{Known, Role, Roles, Slot, choose, fill};
 use harmony::sink::Shared;
@@ -89,35 +89,20 @@ fn fill_in(args: &mut Args, name: &str, role: &Role) -> Result<(), Failure> {
             .map_err(|(text, why)| ours(format!("role {name}: fallback '{text}': {why}")))?;
     }
     // A role is written for any agent; what this one has no word for is told and left to it.
-    let knows = |ask: Ask| match command(&ask) {
-        Ok(_) => true,
-        Err(why) => {
-            cli::complain("cl-spawn", &format!("role {name}: {why}"));
-            false
-        }
+    let left_open = Ask {
+        tools: role
+            .tools
+            .as_ref()
+            .map(|tools| tools.join(","))
+            .filter(|_| args.tools.is_none()),
+        system: role.system.clone().filter(|_| args.system.is_none()),
+        partial: role.partial == Some(true),
+        ..Ask::new(kind)
     };
-    if args.tools.is_none() {
-        let tools = role.tools.as_ref().map(|tools| tools.join(","));
-        args.tools = tools.filter(|tools| {
-            knows(Ask {
-                tools: Some(tools.clone()),
-                ..Ask::new(kind)
-            })
-        });
-    }
-    if args.system.is_none() {
-        args.system = role.system.clone().filter(|system| {
-            knows(Ask {
-                system: Some(system.clone()),
-                ..Ask::new(kind)
-            })
-        });
-    }
-    args.partial |= role.partial == Some(true)
-        && knows(Ask {
-            partial: true,
-            ..Ask::new(kind)
-        });
+    let known = left_open.as_far_as_known(|why| cli::complain("cl-spawn", &format!("role {name}: {why}")));
+    args.tools = args.tools.take().or(known.tools);
+    args.system = args.system.take().or(known.system);
+    args.partial |= known.partial;
     Ok(())
 }
 

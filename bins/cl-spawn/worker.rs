@@ -30,8 +30,6 @@ pub struct Worker {
     start: Start,
     /// How its lines are read; `None` when its first line is to tell.
     kind: Option<Kind>,
-    /// Whether it is an agent's command line of our making, or plays one.
-    as_agent: bool,
     name: String,
 }
 
@@ -94,34 +92,15 @@ impl Worker {
             ..Ask::new(kind)
         };
         command(&ask).map_err(|why| ours(format!("--fallback {}: {why}", kind.as_str())))?;
-        let knows = |ask: Ask| match command(&ask) {
-            Ok(_) => true,
-            Err(why) => {
-                complain("cl-spawn", &format!("--fallback {}: {why}", kind.as_str()));
-                false
-            }
-        };
-        let (tools, system, partial) = (args.tools.clone(), args.system.clone(), args.partial);
-        Ok(Self::agent(Ask {
-            tools: tools.filter(|tools| {
-                knows(Ask {
-                    tools: Some(tools.clone()),
-                    ..Ask::new(kind)
-                })
-            }),
-            system: system.filter(|system| {
-                knows(Ask {
-                    system: Some(system.clone()),
-                    ..Ask::new(kind)
-                })
-            }),
-            partial: partial
-                && knows(Ask {
-                    partial,
-                    ..Ask::new(kind)
-                }),
+        let asked = Ask {
+            tools: args.tools.clone(),
+            system: args.system.clone(),
+            partial: args.partial,
             ..ask
-        }))
+        };
+        Ok(Self::agent(asked.as_far_as_known(|why| {
+            complain("cl-spawn", &format!("--fallback {}: {why}", kind.as_str()));
+        })))
     }
 
     fn agent(ask: Ask) -> Self {
@@ -131,7 +110,6 @@ impl Worker {
             name: std::iter::once(kind.as_str().to_owned()).chain(model).collect(),
             start: Start::Agent(ask),
             kind: Some(kind),
-            as_agent: true,
         }
     }
 
@@ -142,7 +120,6 @@ impl Worker {
         Self {
             start: Start::Replay(argv),
             kind: None,
-            as_agent: true,
             name: format!("replay:{}", folder.display()),
         }
     }
@@ -170,7 +147,6 @@ impl Worker {
         Ok(Self {
             start: Start::Command(args.command.clone()),
             kind,
-            as_agent: kind.is_some_and(Kind::is_agent),
             name: program.display().to_string(),
         })
     }
@@ -178,6 +154,21 @@ impl Worker {
     /// Whether it reads its stdin for a prompt, and nothing but that.
     pub fn is_agent(&self) -> bool {
         self.kind.is_some_and(Kind::is_agent)
+    }
+
+    /// Whether it is an agent, or plays one.
+    fn acts_as_agent(&self) -> bool {
+        self.is_agent() || matches!(self.start, Start::Replay(_))
+    }
+
+    /// The agent whose usage limits and keys concern it. What a recording says of limits is of no account.
+    pub fn account_of(&self) -> Option<Kind> {
+        let replays = match &self.start {
+            Start::Replay(_) => true,
+            Start::Command(argv) => Path::new(&argv[0]).file_name() == Some("cl-replay".as_ref()),
+            Start::Agent(_) => false,
+        };
+        self.kind.filter(|kind| kind.is_agent() && !replays)
     }
 
     /// Whether it has an agent's conversation that we name.
@@ -203,7 +194,7 @@ impl Worker {
 
     fn capture(&self, how: CaptureHow) -> Capture {
         match how {
-            CaptureHow::Auto if self.as_agent => Capture::File,
+            CaptureHow::Auto if self.acts_as_agent() => Capture::File,
             CaptureHow::Auto | CaptureHow::Pipe => Capture::Pipe,
             CaptureHow::File => Capture::File,
             CaptureHow::Pty => Capture::Pty,
@@ -302,7 +293,7 @@ impl Workers {
             set("CL_ROLE", &role.played.name);
             set("CLAUDE_TASK_TYPE", &role.played.name);
         }
-        if worker.as_agent {
+        if worker.acts_as_agent() {
             set("NO_COLOR", "1");
             set("FORCE_COLOR", "0");
         }
@@ -355,12 +346,7 @@ impl Attempts for Workers {
         let told = prompt.map(|prompt| String::from_utf8_lossy(prompt).into_owned());
         Ok(Attempt {
             kind: worker.kind,
-            // What a recording says of limits is of no account.
-            account: match (&worker.start, worker.kind) {
-                (Start::Replay(_), _) | (_, None | Some(Kind::Plain)) => None,
-                (Start::Command(argv), _) if Path::new(&argv[0]).file_name() == Some("cl-replay".as_ref()) => None,
-                (_, Some(kind)) => Some(Account::of_launch(kind, &argv, &env)),
-            },
+            account: worker.account_of().map(|kind| Account::of_launch(kind, &argv, &env)),
             argv,
             env,
             cwd: self.args.cwd.clone(),

@@ -17,6 +17,7 @@ pub mod sink;
 pub mod source;
 pub mod state;
 pub mod sys;
+pub mod timeline;
 pub mod units;
 pub mod view;
 pub mod worker;

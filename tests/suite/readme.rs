@@ -86,6 +86,7 @@ fn shell(name: &str, home: &Path) -> Command {
         .env("HOME", home)
         .env("TMPDIR", home)
         .env("TMUX_TMPDIR", home)
+        .env("GITHUB_STEP_SUMMARY", home.join("summary.md"))
         .env("q", "How should we add rate limiting to the login endpoint?");
     shell
 }

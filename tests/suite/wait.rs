@@ -7,10 +7,21 @@ mod turn;
 use crate::harness::*;
 use serde_json::Value;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Stdio};
 use std::time::{Duration, Instant};
 
 /// Lines of a stream as cl-spawn writes them: a start, an answer, an end.
+/// Writes behind what a file holds.
+fn append(path: &Path, text: &str) {
+    let mut file = std::fs::File::options()
+        .append(true)
+        .create(true)
+        .open(path)
+        .expect("opens");
+    file.write_all(text.as_bytes()).expect("writes");
+}
+
 fn line(stream: &str, seq: u64, rest: &str) -> String {
     format!(
         "{{\"cl\":{{\"stream\":\"{stream}\",\"seq\":{seq},\"ts\":{}.000000}},{rest}}}\n",

@@ -63,6 +63,16 @@ pub struct Account {
 }
 
 impl Account {
+    /// Takes one fact, whose texts need not be copied then.
+    pub fn take(&mut self, fact: Fact) {
+        self.spoke = true;
+        match fact {
+            Fact::Text { text, sub: false } => self.write(text),
+            Fact::Result(result) => self.settle(*result),
+            other => self.add(&other),
+        }
+    }
+
     /// Takes one fact.
     pub fn add(&mut self, fact: &Fact) {
         self.spoke = true;
@@ -80,13 +90,7 @@ impl Account {
                 self.open.clear();
             }
             Fact::Retry { because, .. } => self.retrying = Some(because.clone()),
-            Fact::Text { text, sub: false } => {
-                self.worked = true;
-                self.retrying = None;
-                // A finished block repeats its pieces, unless they were all there is.
-                self.close();
-                self.keep(text.clone());
-            }
+            Fact::Text { text, sub: false } => self.write(text.clone()),
             Fact::Delta { text, only } => {
                 self.only = *only;
                 self.open.push_str(text);
@@ -104,11 +108,14 @@ impl Account {
             Fact::Usage { message, usage } if message.is_empty() => self.settled += *usage,
             Fact::Usage { message, usage } => {
                 // The same message is told again for each of its blocks, at first with less than it will have used.
-                if self.messages.len() >= MANY && !self.messages.contains_key(message) {
-                    self.further += sum(&self.messages);
-                    self.messages.clear();
-                }
-                let known = self.messages.entry(message.clone()).or_default();
+                let Some(known) = self.messages.get_mut(message) else {
+                    if self.messages.len() >= MANY {
+                        self.further += sum(&self.messages);
+                        self.messages.clear();
+                    }
+                    self.messages.insert(message.clone(), *usage);
+                    return;
+                };
                 known.input = known.input.max(usage.input);
                 known.output = known.output.max(usage.output);
                 known.cache_read = known.cache_read.max(usage.cache_read);
@@ -118,13 +125,21 @@ impl Account {
             Fact::Limit { status, resets_at, .. } => self.limit = Some((status.clone(), *resets_at)),
             Fact::Background(open) => self.pending.clone_from(open),
             Fact::Trouble(text) => self.trouble = Some(text.clone()),
-            Fact::Result(result) => self.settle(result),
+            Fact::Result(result) => self.settle((**result).clone()),
             Fact::ToolEnd { .. } => self.worked = true,
             Fact::Text { .. } | Fact::Thinking | Fact::Tasks(_) => {}
         }
     }
 
-    fn settle(&mut self, result: &ResultFact) {
+    /// A finished block; it repeats its pieces, unless they were all there is.
+    fn write(&mut self, text: String) {
+        self.worked = true;
+        self.retrying = None;
+        self.close();
+        self.keep(text);
+    }
+
+    fn settle(&mut self, result: ResultFact) {
         self.in_turn = false;
         self.results += 1;
         self.session = result.session.clone().or_else(|| self.session.take());
@@ -144,7 +159,7 @@ impl Account {
             self.spend(step);
         }
         self.total = result.cost.unwrap_or(self.total);
-        self.result = Some(result.clone());
+        self.result = Some(result);
     }
 
     fn spend(&mut self, step: f64) {

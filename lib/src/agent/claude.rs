@@ -1,11 +1,12 @@
 //! claude's stream-json, which qwen writes too.
 
-use super::soft::{Part, Soft, brief, list, part, short, what};
+use super::soft::{Members, Object, Part, Soft, brief, each, members, object, part, short, slowly, what};
 use super::status::http_status;
 use super::tasks::Tasks;
 use super::{Fact, ResultFact};
-use crate::line::Usage;
+use crate::line::{Index, Usage};
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// More work in the background than an agent has.
@@ -19,156 +20,148 @@ pub struct Lines {
     tasks: Tasks,
 }
 
-/// What may matter of a line; each part is read only where the line's type asks for it.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Line<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Soft<'a>,
-    #[serde(borrow)]
-    subtype: Soft<'a>,
-    #[serde(borrow)]
-    session_id: Soft<'a>,
-    #[serde(borrow)]
-    parent_tool_use_id: Soft<'a>,
-    #[serde(borrow)]
-    message: Part<'a>,
-    #[serde(borrow)]
-    event: Part<'a>,
-    #[serde(borrow)]
-    error: Soft<'a>,
-    #[serde(borrow)]
-    aborted: Soft<'a>,
-    #[serde(borrow)]
-    api_message_id: Soft<'a>,
-    // system
-    #[serde(borrow)]
-    model: Soft<'a>,
-    #[serde(borrow)]
-    tasks: Part<'a>,
-    #[serde(borrow)]
-    task_id: Soft<'a>,
-    #[serde(borrow)]
-    description: Soft<'a>,
-    #[serde(borrow)]
-    is_backgrounded: Soft<'a>,
-    #[serde(borrow)]
-    patch: Part<'a>,
-    #[serde(borrow)]
-    status: Soft<'a>,
-    #[serde(borrow)]
-    tool_name: Soft<'a>,
-    #[serde(borrow)]
-    attempt: Soft<'a>,
-    #[serde(borrow)]
-    max_retries: Soft<'a>,
-    #[serde(borrow)]
-    retry_delay_ms: Soft<'a>,
-    #[serde(borrow)]
-    error_status: Soft<'a>,
-    // rate_limit_event
-    #[serde(borrow)]
-    rate_limit_info: Part<'a>,
-    // user
-    #[serde(borrow)]
-    tool_use_result: Part<'a>,
-    // result
-    #[serde(borrow)]
-    is_error: Soft<'a>,
-    #[serde(borrow)]
-    result: Soft<'a>,
-    #[serde(borrow)]
-    errors: Part<'a>,
-    #[serde(borrow)]
-    terminal_reason: Soft<'a>,
-    #[serde(borrow)]
-    api_error_status: Soft<'a>,
-    #[serde(borrow)]
-    num_turns: Soft<'a>,
-    #[serde(borrow)]
-    queued_turn_count: Soft<'a>,
-    #[serde(borrow)]
-    total_cost_usd: Soft<'a>,
-    #[serde(borrow)]
-    model_usage_since_last_result: Part<'a>,
-    #[serde(borrow)]
-    usage: Part<'a>,
-    #[serde(borrow)]
-    permission_denials: Part<'a>,
+/// A line's members, by which it is told how to read it.
+type Line<'l, I> = Object<'l, I>;
+
+members! {
+    struct Head {
+        kind: "type",
+    }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Message<'a> {
-    #[serde(borrow)]
-    id: Soft<'a>,
-    #[serde(borrow)]
-    content: Part<'a>,
-    #[serde(borrow)]
-    usage: Part<'a>,
+members! {
+    struct Assistant {
+        parent_tool_use_id: "parent_tool_use_id",
+        message: "message",
+        error: "error",
+        aborted: "aborted",
+    }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Block<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Soft<'a>,
-    #[serde(borrow)]
-    text: Soft<'a>,
-    #[serde(borrow)]
-    id: Soft<'a>,
-    #[serde(borrow)]
-    name: Soft<'a>,
-    #[serde(borrow)]
-    input: Part<'a>,
-    #[serde(borrow)]
-    tool_use_id: Soft<'a>,
-    #[serde(borrow)]
-    is_error: Soft<'a>,
+members! {
+    struct User {
+        message: "message",
+        tool_use_result: "tool_use_result",
+    }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Stream<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Soft<'a>,
-    #[serde(borrow)]
-    delta: Part<'a>,
-    #[serde(borrow)]
-    usage: Part<'a>,
-    #[serde(borrow)]
-    message: Part<'a>,
+members! {
+    struct System {
+        subtype: "subtype",
+        session_id: "session_id",
+        model: "model",
+        tasks: "tasks",
+        task_id: "task_id",
+        description: "description",
+        is_backgrounded: "is_backgrounded",
+        patch: "patch",
+        status: "status",
+        tool_name: "tool_name",
+        error: "error",
+        attempt: "attempt",
+        max_retries: "max_retries",
+        retry_delay_ms: "retry_delay_ms",
+        error_status: "error_status",
+    }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Delta<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Soft<'a>,
-    #[serde(borrow)]
-    text: Soft<'a>,
+members! {
+    struct StreamEvent {
+        parent_tool_use_id: "parent_tool_use_id",
+        event: "event",
+        api_message_id: "api_message_id",
+    }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Background<'a> {
-    #[serde(borrow)]
-    task_id: Soft<'a>,
-    #[serde(borrow)]
-    description: Soft<'a>,
-    #[serde(borrow)]
-    status: Soft<'a>,
+members! {
+    struct RateLimitEvent {
+        rate_limit_info: "rate_limit_info",
+    }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct RateLimit<'a> {
-    #[serde(borrow)]
-    status: Soft<'a>,
-    #[serde(borrow)]
-    resets_at: Soft<'a>,
-    #[serde(borrow)]
-    rate_limit_type: Soft<'a>,
+members! {
+    struct Outcome {
+        subtype: "subtype",
+        session_id: "session_id",
+        is_error: "is_error",
+        result: "result",
+        errors: "errors",
+        terminal_reason: "terminal_reason",
+        api_error_status: "api_error_status",
+        num_turns: "num_turns",
+        queued_turn_count: "queued_turn_count",
+        total_cost_usd: "total_cost_usd",
+        model_usage_since_last_result: "model_usage_since_last_result",
+        usage: "usage",
+        permission_denials: "permission_denials",
+    }
+}
+
+members! {
+    struct Message {
+        id: "id",
+        content: "content",
+        usage: "usage",
+    }
+}
+
+members! {
+    struct Block {
+        kind: "type",
+        text: "text",
+        id: "id",
+        name: "name",
+        input: "input",
+        tool_use_id: "tool_use_id",
+        is_error: "is_error",
+    }
+}
+
+members! {
+    struct Event {
+        kind: "type",
+        delta: "delta",
+        usage: "usage",
+        message: "message",
+    }
+}
+
+members! {
+    struct Delta {
+        kind: "type",
+        text: "text",
+    }
+}
+
+members! {
+    struct Background {
+        task_id: "task_id",
+        description: "description",
+        status: "status",
+    }
+}
+
+members! {
+    struct RateLimit {
+        status: "status",
+        resets_at: "resetsAt",
+        rate_limit_type: "rateLimitType",
+    }
+}
+
+members! {
+    struct Denial {
+        tool_name: "tool_name",
+    }
+}
+
+members! {
+    struct Tokens {
+        input_tokens: "input_tokens",
+        output_tokens: "output_tokens",
+        cache_read_input_tokens: "cache_read_input_tokens",
+        cache_creation_input_tokens: "cache_creation_input_tokens",
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -176,26 +169,6 @@ struct RateLimit<'a> {
 struct ModelUsage<'a> {
     #[serde(borrow, rename = "costUSD")]
     cost: Soft<'a>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Denial<'a> {
-    #[serde(borrow)]
-    tool_name: Soft<'a>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Tokens<'a> {
-    #[serde(borrow)]
-    input_tokens: Soft<'a>,
-    #[serde(borrow)]
-    output_tokens: Soft<'a>,
-    #[serde(borrow)]
-    cache_read_input_tokens: Soft<'a>,
-    #[serde(borrow)]
-    cache_creation_input_tokens: Soft<'a>,
 }
 
 impl Lines {
@@ -207,45 +180,64 @@ impl Lines {
         }
     }
 
-    /// Appends what one line says.
-    pub fn read(&mut self, line: &[u8], facts: &mut Vec<Fact>) {
-        let Ok(line) = serde_json::from_slice::<Line<'_>>(line) else {
-            return;
-        };
-        match line.kind.text() {
-            Some("assistant") => self.assistant(&line, facts),
-            Some("user") => self.user(&line, facts),
-            Some("stream_event") => stream_event(&line, facts),
-            Some("system") => self.system(&line, facts),
-            Some("rate_limit_event") => {
-                let limit: RateLimit<'_> = part(line.rate_limit_info).unwrap_or_default();
+    /// Appends what one line says, whose members stand where `index` says, if it says so.
+    pub fn read(&mut self, line: &[u8], index: &Index, facts: &mut Vec<Fact>) {
+        match index.members(line) {
+            Some(members) => self.line(Object::Quick(members), facts),
+            None => self.read_slowly(line, facts),
+        }
+    }
+
+    /// The same of any line.
+    fn read_slowly(&mut self, line: &[u8], facts: &mut Vec<Fact>) {
+        if let Some(members) = slowly(line) {
+            self.line(Object::<std::iter::Empty<_>>::Slow(members), facts);
+        }
+    }
+
+    fn line<'a, I>(&mut self, line: Line<'a, I>, facts: &mut Vec<Fact>)
+    where
+        I: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    {
+        let head: Head<'_> = line.read();
+        match head.kind.word().as_ref() {
+            b"assistant" => self.assistant(&line.read(), facts),
+            b"user" => self.user(&line.read(), facts),
+            b"stream_event" => stream_event(&line.read(), facts),
+            b"system" => self.system(&line.read(), facts),
+            b"rate_limit_event" => {
+                let line: RateLimitEvent<'_> = line.read();
+                let limit: RateLimit<'_> = object(line.rate_limit_info).unwrap_or_default();
                 facts.push(Fact::Limit {
                     status: limit.status.owned().unwrap_or_default(),
                     resets_at: limit.resets_at.number(),
                     kind: limit.rate_limit_type.owned(),
                 });
             }
-            Some("result") => facts.push(Fact::Result(Box::new(self.result(line)))),
+            b"result" => facts.push(Fact::Result(Box::new(self.result(&line.read())))),
             _ => {}
         }
     }
 
-    fn assistant(&mut self, line: &Line<'_>, facts: &mut Vec<Fact>) {
+    fn assistant(&mut self, line: &Assistant<'_>, facts: &mut Vec<Fact>) {
         let sub = line.parent_tool_use_id.text().is_some();
-        let message: Message<'_> = part(line.message).unwrap_or_default();
+        let message: Message<'_> = object(line.message).unwrap_or_default();
         // A message that claude made up to tell an error is no part of the answer.
         let error = line.error.text();
-        for block in list::<Block<'_>>(message.content) {
-            match block.kind.text() {
-                Some("text") => {
-                    let Some(text) = block.text.into_string() else { continue };
-                    facts.push(match error {
+        each(message.content, |block| {
+            let Some(block) = object::<Block<'_>>(block) else {
+                return;
+            };
+            match block.kind.word().as_ref() {
+                b"text" => {
+                    let Some(text) = block.text.into_string() else { return };
+                    facts.push(match &error {
                         Some(error) => Fact::Trouble(format!("{error}: {text}")),
                         None => Fact::Text { text, sub },
                     });
                 }
-                Some("thinking" | "redacted_thinking") => facts.push(Fact::Thinking),
-                Some("tool_use") => {
+                b"thinking" | b"redacted_thinking" => facts.push(Fact::Thinking),
+                b"tool_use" => {
                     let id = block.id.owned().unwrap_or_default();
                     let name = block.name.owned().unwrap_or_default();
                     if !sub {
@@ -256,7 +248,7 @@ impl Lines {
                 }
                 _ => {}
             }
-        }
+        });
         if line.aborted.is_true() {
             facts.push(Fact::Trouble("interrupted".to_owned()));
         }
@@ -265,27 +257,30 @@ impl Lines {
         }
     }
 
-    fn user(&mut self, line: &Line<'_>, facts: &mut Vec<Fact>) {
-        let message: Message<'_> = part(line.message).unwrap_or_default();
-        for block in list::<Block<'_>>(message.content) {
-            if block.kind.text() == Some("tool_result") {
+    fn user(&mut self, line: &User<'_>, facts: &mut Vec<Fact>) {
+        let message: Message<'_> = object(line.message).unwrap_or_default();
+        each(message.content, |block| {
+            let Some(block) = object::<Block<'_>>(block) else {
+                return;
+            };
+            if block.kind.word() == &b"tool_result"[..] {
                 let id = block.tool_use_id.owned().unwrap_or_default();
                 let error = block.is_error.is_true();
                 let tasks = self.tasks.answered(&id, error, line.tool_use_result);
                 facts.push(Fact::ToolEnd { id, error });
                 facts.extend(tasks.map(Fact::Tasks));
             }
-        }
+        });
     }
 
-    fn system(&mut self, line: &Line<'_>, facts: &mut Vec<Fact>) {
-        match line.subtype.text() {
-            Some("init") => facts.push(Fact::Init {
+    fn system(&mut self, line: &System<'_>, facts: &mut Vec<Fact>) {
+        match line.subtype.word().as_ref() {
+            b"init" => facts.push(Fact::Init {
                 session: line.session_id.owned(),
                 model: line.model.owned(),
             }),
-            Some("api_retry") => {
-                let error = line.error.text().unwrap_or("error");
+            b"api_retry" => {
+                let error = line.error.text().unwrap_or(Cow::Borrowed("error"));
                 facts.push(Fact::Retry {
                     attempt: line.attempt.count().unwrap_or_default(),
                     max: line.max_retries.count(),
@@ -296,29 +291,31 @@ impl Lines {
                     },
                 });
             }
-            Some("permission_denied") => facts.push(Fact::Denied {
+            b"permission_denied" => facts.push(Fact::Denied {
                 tool: line.tool_name.owned().unwrap_or_default(),
             }),
             // The set is told as a whole; versions that tell only the single steps have the same end.
-            Some("background_tasks_changed") => {
-                let tasks = list::<Background<'_>>(line.tasks).into_iter();
-                self.background = tasks
-                    .take(MANY)
-                    .filter_map(|task| entry(&task.task_id, &task.description))
-                    .collect();
+            b"background_tasks_changed" => {
+                self.background.clear();
+                each(line.tasks, |task| {
+                    if self.background.len() < MANY {
+                        let task: Background<'_> = object(task).unwrap_or_default();
+                        self.background.extend(entry(task.task_id, task.description));
+                    }
+                });
                 facts.push(self.open());
             }
-            Some("task_started") if line.is_backgrounded.is_true() && self.background.len() < MANY => {
-                self.background.extend(entry(&line.task_id, &line.description));
+            b"task_started" if line.is_backgrounded.is_true() && self.background.len() < MANY => {
+                self.background.extend(entry(line.task_id, line.description));
                 facts.push(self.open());
             }
-            Some("task_updated" | "task_notification") => {
-                let patch: Background<'_> = part(line.patch).unwrap_or_default();
+            b"task_updated" | b"task_notification" => {
+                let patch: Background<'_> = object(line.patch).unwrap_or_default();
                 let status = patch.status.text().or(line.status.text());
-                let ended = !matches!(status, None | Some("running" | "pending" | "in_progress"));
+                let ended = !matches!(status.as_deref(), None | Some("running" | "pending" | "in_progress"));
                 if ended
                     && let Some(id) = line.task_id.text()
-                    && self.background.remove(short(id)).is_some()
+                    && self.background.remove(short(&id)).is_some()
                 {
                     facts.push(self.open());
                 }
@@ -331,17 +328,18 @@ impl Lines {
         Fact::Background(self.background.values().cloned().collect())
     }
 
-    fn result(&self, line: Line<'_>) -> ResultFact {
-        let errors: Vec<String> = list::<Soft<'_>>(line.errors)
-            .into_iter()
-            .filter_map(Soft::into_string)
-            .collect();
+    fn result(&self, line: &Outcome<'_>) -> ResultFact {
+        let mut errors: Vec<String> = Vec::new();
+        each(line.errors, |error| errors.extend(error.into_string()));
         let text = line.result.into_string();
         // qwen calls an API error a success.
         let told = self.qwen && text.as_ref().is_some_and(|text| text.starts_with("[API Error:"));
         let named = || text.as_deref().filter(|_| told).and_then(http_status);
         let api_status = line.api_error_status.count().or_else(named);
-        let denials = list::<Denial<'_>>(line.permission_denials).into_iter();
+        let mut denials = Vec::new();
+        each(line.permission_denials, |denial| {
+            denials.extend(object::<Denial<'_>>(denial).and_then(|denial| denial.tool_name.into_string()));
+        });
         ResultFact {
             error: line.is_error.is_true() || told,
             subtype: line.subtype.owned().unwrap_or_default(),
@@ -353,36 +351,34 @@ impl Lines {
             step: step(line.model_usage_since_last_result),
             usage: usage(line.usage),
             session: line.session_id.owned(),
-            denials: denials.filter_map(|denial| denial.tool_name.into_string()).collect(),
+            denials,
             queued: line.queued_turn_count.count().unwrap_or(0),
         }
     }
 }
 
-fn stream_event(line: &Line<'_>, facts: &mut Vec<Fact>) {
+fn stream_event(line: &StreamEvent<'_>, facts: &mut Vec<Fact>) {
     // A sub-agent's pieces are nobody's answer; its finished blocks tell that it is at work.
     if line.parent_tool_use_id.text().is_some() {
         return;
     }
-    let event: Stream<'_> = part(line.event).unwrap_or_default();
-    match event.kind.text() {
-        Some("content_block_delta") => {
-            let delta: Delta<'_> = part(event.delta).unwrap_or_default();
-            match delta.kind.text() {
-                Some("text_delta") => {
-                    facts.extend(delta.text.into_string().map(|text| Fact::Delta { text, only: false }))
-                }
-                Some("thinking_delta") => facts.push(Fact::Thinking),
+    let event: Event<'_> = object(line.event).unwrap_or_default();
+    match event.kind.word().as_ref() {
+        b"content_block_delta" => {
+            let delta: Delta<'_> = object(event.delta).unwrap_or_default();
+            match delta.kind.word().as_ref() {
+                b"text_delta" => facts.extend(delta.text.into_string().map(|text| Fact::Delta { text, only: false })),
+                b"thinking_delta" => facts.push(Fact::Thinking),
                 _ => {}
             }
         }
-        Some("message_start") => {
-            let message: Message<'_> = part(event.message).unwrap_or_default();
+        b"message_start" => {
+            let message: Message<'_> = object(event.message).unwrap_or_default();
             if let (Some(message), Some(usage)) = (message.id.owned(), usage(message.usage)) {
                 facts.push(Fact::Usage { message, usage });
             }
         }
-        Some("message_delta") => {
+        b"message_delta" => {
             if let (Some(message), Some(usage)) = (line.api_message_id.owned(), usage(event.usage)) {
                 facts.push(Fact::Usage { message, usage });
             }
@@ -391,10 +387,10 @@ fn stream_event(line: &Line<'_>, facts: &mut Vec<Fact>) {
     }
 }
 
-fn entry(id: &Soft<'_>, description: &Soft<'_>) -> Option<(String, String)> {
+fn entry(id: Part<'_>, description: Part<'_>) -> Option<(String, String)> {
     let id = id.owned()?;
-    let description = description.text().filter(|text| !text.is_empty()).unwrap_or(&id);
-    Some((short(&id).to_owned(), brief(description)))
+    let description = description.text().filter(|text| !text.is_empty());
+    Some((short(&id).to_owned(), brief(description.as_deref().unwrap_or(&id))))
 }
 
 /// What all models together have cost since the result before.
@@ -404,8 +400,8 @@ fn step(models: Part<'_>) -> Option<f64> {
 }
 
 fn usage(tokens: Part<'_>) -> Option<Usage> {
-    let tokens: Tokens<'_> = part(tokens)?;
-    let count = |member: Soft<'_>| member.count().unwrap_or(0);
+    let tokens: Tokens<'_> = object(tokens)?;
+    let count = |member: Part<'_>| member.count().unwrap_or(0);
     Some(Usage {
         input: count(tokens.input_tokens),
         output: count(tokens.output_tokens),

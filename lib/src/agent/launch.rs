@@ -73,6 +73,40 @@ impl Ask {
             args: Vec::new(),
         }
     }
+
+    /// Leaves out tools, system prompt and pieces where the agent has no word for them, and tells why each time: for
+    /// what was not asked of this agent by its name.
+    #[must_use]
+    pub fn as_far_as_known(self, mut tell: impl FnMut(&str)) -> Self {
+        let agent = self.agent;
+        let mut knows = |part: Self| match command(&part) {
+            Ok(_) => true,
+            Err(why) => {
+                tell(&why);
+                false
+            }
+        };
+        Self {
+            tools: self.tools.filter(|tools| {
+                knows(Self {
+                    tools: Some(tools.clone()),
+                    ..Self::new(agent)
+                })
+            }),
+            system: self.system.filter(|system| {
+                knows(Self {
+                    system: Some(system.clone()),
+                    ..Self::new(agent)
+                })
+            }),
+            partial: self.partial
+                && knows(Self {
+                    partial: true,
+                    ..Self::new(agent)
+                }),
+            ..self
+        }
+    }
 }
 
 /// How an agent is started.

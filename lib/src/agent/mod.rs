@@ -14,7 +14,7 @@ mod soft;
 mod status;
 mod tasks;
 
-use crate::line::Usage;
+use crate::line::{Index, Top, Usage, object};
 pub use account::Account;
 pub use kept::is_kept;
 pub use launch::{Ask, Launch, Session, command, message};
@@ -213,14 +213,19 @@ const MANY_DENIALS: usize = 1000;
 
 /// Reads the lines of one agent.
 #[derive(Debug)]
-pub enum Reader {
+pub struct Reader {
+    lines: Lines,
+    /// Of the line at hand.
+    index: Index,
+}
+
+/// How the lines read.
+#[derive(Debug)]
+enum Lines {
     /// claude's lines, and qwen's, which have their shape.
     Claude(claude::Lines),
-    /// codex's lines.
     Codex(codex::Lines),
-    /// gemini's lines.
     Gemini(gemini::Lines),
-    /// opencode's lines.
     Opencode(opencode::Lines),
     /// Nothing to read.
     Plain,
@@ -229,13 +234,17 @@ pub enum Reader {
 impl Reader {
     /// A reader for that kind of worker.
     pub fn new(kind: Kind) -> Self {
-        match kind {
-            Kind::Claude => Self::Claude(claude::Lines::default()),
-            Kind::Qwen => Self::Claude(claude::Lines::qwen()),
-            Kind::Codex => Self::Codex(codex::Lines::default()),
-            Kind::Gemini => Self::Gemini(gemini::Lines::default()),
-            Kind::Opencode => Self::Opencode(opencode::Lines::default()),
-            Kind::Plain => Self::Plain,
+        let lines = match kind {
+            Kind::Claude => Lines::Claude(claude::Lines::default()),
+            Kind::Qwen => Lines::Claude(claude::Lines::qwen()),
+            Kind::Codex => Lines::Codex(codex::Lines::default()),
+            Kind::Gemini => Lines::Gemini(gemini::Lines::default()),
+            Kind::Opencode => Lines::Opencode(opencode::Lines::default()),
+            Kind::Plain => Lines::Plain,
+        };
+        Self {
+            lines,
+            index: Index::default(),
         }
     }
 
@@ -243,14 +252,38 @@ impl Reader {
     /// nothing.
     pub fn read(&mut self, line: &[u8], facts: &mut Vec<Fact>) {
         let before = facts.len();
-        match self {
-            Self::Claude(lines) => lines.read(line, facts),
-            Self::Codex(lines) => lines.read(line, facts),
-            Self::Gemini(lines) => lines.read(line, facts),
-            Self::Opencode(lines) => lines.read(line, facts),
-            Self::Plain => {}
+        if let Lines::Claude(lines) = &mut self.lines {
+            self.index.stamped(line);
+            lines.read(line, &self.index, facts);
+        } else {
+            self.rest(line, facts);
         }
         facts[before..].iter_mut().for_each(Fact::bound);
+    }
+
+    /// Checks a line without header as [`object`](crate::line::object) does, and appends what it says.
+    #[inline]
+    pub fn object(&mut self, line: &[u8], facts: &mut Vec<Fact>) -> Option<Top> {
+        let before = facts.len();
+        let top = if let Lines::Claude(lines) = &mut self.lines {
+            let top = self.index.object(line);
+            lines.read(line, &self.index, facts);
+            top
+        } else {
+            self.rest(line, facts);
+            object(line)
+        };
+        facts[before..].iter_mut().for_each(Fact::bound);
+        top
+    }
+
+    fn rest(&mut self, line: &[u8], facts: &mut Vec<Fact>) {
+        match &mut self.lines {
+            Lines::Codex(lines) => lines.read(line, facts),
+            Lines::Gemini(lines) => lines.read(line, facts),
+            Lines::Opencode(lines) => lines.read(line, facts),
+            Lines::Claude(_) | Lines::Plain => {}
+        }
     }
 }
 

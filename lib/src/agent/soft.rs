@@ -2,6 +2,7 @@
 //!
 //! An agent's next version may turn a string into an object; that must cost the one member, never the line.
 
+use crate::line::parts;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -112,12 +113,212 @@ impl<'de> Visitor<'de> for Any {
     }
 }
 
-/// A part of a line that is read only when the line turns out to matter.
-pub(super) type Part<'a> = Option<&'a RawValue>;
+/// A part of a line that is read only when the line turns out to matter: valid JSON, or absent, as is a `null`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Part<'a>(Option<&'a [u8]>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Part<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Option::<&'de RawValue>::deserialize(deserializer)?;
+        Ok(Self(raw.map(|raw| raw.get().as_bytes())))
+    }
+}
+
+impl<'a> Part<'a> {
+    /// A part of a line that was checked.
+    pub(super) fn of(json: &'a [u8]) -> Self {
+        Self((json != b"null").then_some(json))
+    }
+
+    /// Whether it is there.
+    pub(super) fn is_some(self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Its value, when it is one of the types that are read.
+    pub(super) fn soft(self) -> Soft<'a> {
+        let Some(json) = self.0 else { return Soft::Other };
+        match json {
+            [b'"', text @ .., b'"'] if memchr::memchr(b'\\', text).is_none() => {
+                std::str::from_utf8(text).map_or(Soft::Other, |text| Soft::Text(Cow::Borrowed(text)))
+            }
+            [b't', ..] => Soft::Flag(true),
+            [b'f', ..] => Soft::Flag(false),
+            [b'{' | b'[', ..] => Soft::Other,
+            digits if digits.len() < 19 && digits.iter().all(u8::is_ascii_digit) => {
+                let add = |count: u64, digit: &u8| count * 10 + u64::from(digit - b'0');
+                Soft::Count(digits.iter().fold(0, add))
+            }
+            other => serde_json::from_slice(other).unwrap_or_default(),
+        }
+    }
+
+    /// The text, when it is one.
+    pub(super) fn text(self) -> Option<Cow<'a, str>> {
+        match self.soft() {
+            Soft::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The bytes of a text that is one of a few words; none when it is no text.
+    #[inline]
+    pub(super) fn word(self) -> Cow<'a, [u8]> {
+        match self.0 {
+            Some([b'"', text @ .., b'"']) if !text.contains(&b'\\') => Cow::Borrowed(text),
+            _ => self
+                .text()
+                .map_or(Cow::Borrowed(b""), |text| Cow::Owned(text.into_owned().into_bytes())),
+        }
+    }
+
+    /// The text as its own, when it is one and not empty.
+    pub(super) fn owned(self) -> Option<String> {
+        self.into_string().filter(|text| !text.is_empty())
+    }
+
+    /// The text as its own, when it is one.
+    pub(super) fn into_string(self) -> Option<String> {
+        self.soft().into_string()
+    }
+
+    /// The number, when it is one.
+    pub(super) fn number(self) -> Option<f64> {
+        self.soft().number()
+    }
+
+    /// The whole number that is not negative, when it is one.
+    pub(super) fn count(self) -> Option<u64> {
+        self.soft().count()
+    }
+
+    /// Whether it is `true`.
+    pub(super) fn is_true(self) -> bool {
+        self.soft().is_true()
+    }
+}
+
+/// An object of which certain members are read.
+pub(super) trait Members<'a>: Default {
+    /// Where the member of that name belongs, when it is one of those.
+    fn slot(&mut self, name: &[u8]) -> Option<&mut Part<'a>>;
+}
+
+/// Declares an object with its members' names.
+macro_rules! members {
+    ($(#[$doc:meta])* struct $object:ident { $($field:ident: $name:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Default)]
+        struct $object<'a> { $($field: Part<'a>,)* }
+
+        impl<'a> Members<'a> for $object<'a> {
+            #[inline]
+            fn slot(&mut self, name: &[u8]) -> Option<&mut Part<'a>> {
+                match name {
+                    $(name if name == $name.as_bytes() => Some(&mut self.$field),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+pub(super) use members;
+
+/// Every member of an object, with what its name spells.
+struct Pairs<'a>(Vec<(Cow<'a, str>, Part<'a>)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(All).map(Self)
+    }
+}
+
+struct All;
+
+impl<'de> Visitor<'de> for All {
+    type Value = Vec<(Cow<'de, str>, Part<'de>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some((Soft::Text(name), part)) = map.next_entry()? {
+            pairs.push((name, part));
+        }
+        Ok(pairs)
+    }
+}
+
+/// An object's members, in whichever way they were found.
+pub(super) enum Object<'a, I> {
+    /// Those of a line that is compact.
+    Quick(I),
+    /// Those of any other.
+    Slow(Vec<(Cow<'a, str>, Part<'a>)>),
+}
+
+impl<'a, I: Iterator<Item = (&'a [u8], &'a [u8])> + Clone> Object<'a, I> {
+    /// Those members that matter to `T`; of two with the same name the last.
+    pub(super) fn read<T: Members<'a>>(&self) -> T {
+        let mut read = T::default();
+        match self {
+            Self::Quick(members) => {
+                for (name, value) in members.clone() {
+                    if let Some(slot) = read.slot(name) {
+                        *slot = Part::of(value);
+                    }
+                }
+            }
+            Self::Slow(pairs) => {
+                for (name, value) in pairs {
+                    if let Some(slot) = read.slot(name.as_bytes()) {
+                        *slot = *value;
+                    }
+                }
+            }
+        }
+        read
+    }
+}
+
+/// The members of any line, if it is an object.
+pub(super) fn slowly(line: &[u8]) -> Option<Vec<(Cow<'_, str>, Part<'_>)>> {
+    serde_json::from_slice::<Pairs<'_>>(line).ok().map(|pairs| pairs.0)
+}
+
+/// Reads an object; a part of another shape is none.
+pub(super) fn object<'a, T: Members<'a>>(part: Part<'a>) -> Option<T> {
+    let json = part.0.filter(|json| json.first() == Some(&b'{'))?;
+    let mut read = T::default();
+    let mut sure = true;
+    sure &= parts(json, |name, value| match read.slot(name) {
+        Some(slot) => *slot = Part::of(value),
+        // It may spell one of those all the same.
+        None => sure &= !name.contains(&b'\\'),
+    });
+    if !sure {
+        read = Object::<std::iter::Empty<_>>::Slow(slowly(json)?).read();
+    }
+    Some(read)
+}
+
+/// Shows each element of a list.
+pub(super) fn each<'a>(part: Part<'a>, mut show: impl FnMut(Part<'a>)) {
+    let Some(json) = part.0.filter(|json| json.first() == Some(&b'[')) else {
+        return;
+    };
+    if !parts(json, |_, value| show(Part::of(value))) {
+        self::part::<Vec<Part<'a>>>(part)
+            .unwrap_or_default()
+            .into_iter()
+            .for_each(show);
+    }
+}
 
 /// Reads a part; a part of another shape is none.
 pub(super) fn part<'a, T: Deserialize<'a>>(part: Part<'a>) -> Option<T> {
-    serde_json::from_str(part?.get()).ok()
+    serde_json::from_slice(part.0?).ok()
 }
 
 /// The elements of a list of which each stands for itself: one of another shape does not spoil the rest.
@@ -131,23 +332,35 @@ pub(super) fn list<'a, T: Deserialize<'a>>(part: Part<'a>) -> Vec<T> {
 
 /// What a tool is used on, from its input: the first member that tells, its first line, not all of a long one.
 pub(super) fn what(input: Part<'_>) -> String {
-    const TELLING: [&str; 12] = [
-        "command",
-        "file_path",
-        "filePath",
-        "absolute_path",
-        "notebook_path",
-        "path",
-        "pattern",
-        "query",
-        "url",
-        "description",
-        "subject",
-        "prompt",
-    ];
-    let members: std::collections::HashMap<Cow<'_, str>, Soft<'_>> = part(input).unwrap_or_default();
-    let found = TELLING.iter().find_map(|name| members.get(*name)?.text());
-    brief(found.unwrap_or_default())
+    let input: Input<'_> = object(input).unwrap_or_default();
+    let found = input.0.into_iter().find_map(Part::text);
+    brief(found.as_deref().unwrap_or_default())
+}
+
+/// The members of a tool's input that tell what it is used on, those that tell more first.
+const TELLING: [&str; 12] = [
+    "command",
+    "file_path",
+    "filePath",
+    "absolute_path",
+    "notebook_path",
+    "path",
+    "pattern",
+    "query",
+    "url",
+    "description",
+    "subject",
+    "prompt",
+];
+
+#[derive(Default)]
+struct Input<'a>([Part<'a>; TELLING.len()]);
+
+impl<'a> Members<'a> for Input<'a> {
+    fn slot(&mut self, name: &[u8]) -> Option<&mut Part<'a>> {
+        let at = TELLING.iter().position(|telling| telling.as_bytes() == name)?;
+        self.0.get_mut(at)
+    }
 }
 
 /// A name or an id, and not all of one that is too long to be any.
@@ -191,10 +404,7 @@ mod tests {
 
     #[test]
     fn what_a_tool_is_used_on() {
-        let what = |text: &str| {
-            let raw: &RawValue = serde_json::from_str(text).unwrap();
-            what(Some(raw))
-        };
+        let what = |text: &str| what(Part::of(text.as_bytes()));
         assert_eq!(what(r#"{"description":"d","command":"ls -l\nrm x"}"#), "ls -l");
         assert_eq!(what(r#"{"command":["ls"],"path":"/x"}"#), "/x");
         assert_eq!(what(r#"[1]"#), "");

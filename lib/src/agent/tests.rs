@@ -361,6 +361,33 @@ fn the_header_does_not_matter() {
     }
 }
 
+/// The line with a blank before it, which is read one member after the other by a parser.
+fn slowly(line: &[u8]) -> Vec<u8> {
+    [b" ", line].concat()
+}
+
+#[test]
+fn quick_and_slow_read_the_same() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/recordings");
+    let mut seen = 0;
+    for kind in [Kind::Claude, Kind::Qwen] {
+        for file in folder.join(kind.as_str()).read_dir().unwrap() {
+            let path = file.unwrap().path();
+            let [mut quick, mut checked, mut slow] = [(); 3].map(|()| Reader::new(kind));
+            for line in std::fs::read(&path).unwrap().split(|&byte| byte == b'\n') {
+                let [mut first, mut second, mut third] = [(); 3].map(|()| Vec::new());
+                quick.read(line, &mut first);
+                assert_eq!(checked.object(line, &mut second), crate::line::object(line));
+                slow.read(&slowly(line), &mut third);
+                assert_eq!(first, third, "{}", path.display());
+                assert_eq!(second, third, "{}", path.display());
+                seen += third.len();
+            }
+        }
+    }
+    assert!(seen > 500, "{seen}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -369,7 +396,7 @@ proptest! {
     fn nothing_panics(index in 0..RECORDINGS.len(), seed in prop::collection::vec((0usize..4000, any::<u8>()), 1..30), value in 0usize..8) {
         const VALUES: [&str; 8] = ["null", "5", "-1", "1e400", "[]", "{}", "\"x\"", "true"];
         for kind in Kind::ALL {
-            let mut reader = Reader::new(kind);
+            let (mut reader, mut slow) = (Reader::new(kind), Reader::new(kind));
             let mut account = Account::default();
             let mut facts = Vec::new();
             for line in RECORDINGS[index].1.lines() {
@@ -385,7 +412,11 @@ proptest! {
                         bytes.splice(from..to, VALUES[value].bytes());
                     }
                 }
+                let known = facts.len();
                 reader.read(&bytes, &mut facts);
+                let mut again = Vec::new();
+                slow.read(&slowly(&bytes), &mut again);
+                prop_assert_eq!(&facts[known..], again);
                 let _ = Kind::of_line(&bytes);
             }
             facts.iter().for_each(|fact| account.add(fact));

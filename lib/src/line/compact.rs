@@ -11,16 +11,35 @@ use crate::sys::bits::{self, Masks, See};
 /// Whether this is certainly a JSON object whose top holds no member named `cl` and no `"type":"cl"`.
 #[inline]
 pub(super) fn is_plain(line: &[u8]) -> bool {
-    let Some(rest) = line.strip_prefix(b"{\"") else {
+    check(line, false, ())
+}
+
+/// The same, and tells `marks` where in the line the top members stand: the place before the first name, then colon and
+/// what follows the value of each in turn. `inside` says that the line begins behind the first member, with a comma.
+#[inline(always)]
+pub(super) fn check(line: &[u8], inside: bool, mut marks: impl Mark) -> bool {
+    let first: &[u8] = if inside { b",\"" } else { b"{\"" };
+    let Some(rest) = line.strip_prefix(first) else {
         return false;
     };
     // Who puts a blank behind the first name does so behind every one: no need to come upon it.
     if memchr::memchr(b'"', rest).is_none_or(|at| rest.get(at + 2).is_none_or(|&byte| byte <= b' ')) {
         return false;
     }
+    if !inside {
+        marks.mark(0);
+    }
     let mut seen = Seen {
         line,
-        ..Seen::default()
+        marks,
+        at: 0,
+        before: Before::default(),
+        carry: 0,
+        open: u64::from(inside),
+        depth: u32::from(inside),
+        end: 0,
+        bad: 0,
+        unsure: false,
     };
     let Some(met) = bits::fold(line, &mut seen) else {
         return false;
@@ -29,10 +48,32 @@ pub(super) fn is_plain(line: &[u8]) -> bool {
     ended && (!met.beyond || std::str::from_utf8(line).is_ok())
 }
 
+/// Who is told where the top members stand.
+pub(super) trait Mark {
+    /// Whether anything is done with it.
+    const WANTED: bool;
+    /// There.
+    fn mark(&mut self, at: usize);
+}
+
+impl Mark for () {
+    const WANTED: bool = false;
+    #[inline(always)]
+    fn mark(&mut self, _: usize) {}
+}
+
+impl Mark for &mut Vec<usize> {
+    const WANTED: bool = true;
+    #[inline(always)]
+    fn mark(&mut self, at: usize) {
+        self.push(at);
+    }
+}
+
 /// What goes on from one 64 bytes to the next.
-#[derive(Debug, Default)]
-struct Seen<'a> {
+struct Seen<'a, M> {
     line: &'a [u8],
+    marks: M,
     /// Where the next 64 bytes begin.
     at: usize,
     before: Before,
@@ -73,7 +114,7 @@ fn behind(mask: u64, carry: &mut u64) -> u64 {
     moved
 }
 
-impl See for Seen<'_> {
+impl<M: Mark> See for Seen<'_, M> {
     #[inline(always)]
     fn see(&mut self, masks: Masks) {
         let left = self.line.len() - self.at;
@@ -135,12 +176,16 @@ impl See for Seen<'_> {
             self.scalar(self.at + odd.trailing_zeros() as usize);
             odd &= odd - 1;
         }
-        self.brackets(open | close, open, masks.curly, colon, in_array & valid);
+        self.brackets(
+            [open | close, open, masks.curly],
+            [colon, in_array & valid],
+            colon | comma,
+        );
         self.at += 64;
     }
 }
 
-impl Seen<'_> {
+impl<M: Mark> Seen<'_, M> {
     /// A character that a backslash stands before.
     #[inline]
     fn escape(&mut self, at: usize) {
@@ -148,8 +193,8 @@ impl Seen<'_> {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
             b'u' => match self.line.get(at + 1..at + 5) {
                 Some(hex) if hex.iter().all(u8::is_ascii_hexdigit) => {
-                    // It may spell a letter of `cl` or `type`.
-                    self.unsure |= hex.starts_with(b"006") || hex.starts_with(b"007");
+                    // It may spell a letter of `cl` or `type`, or of another name that somebody looks for.
+                    self.unsure |= hex.starts_with(b"00") && matches!(hex[2], b'4'..=b'7');
                 }
                 _ => self.bad = 1,
             },
@@ -173,14 +218,21 @@ impl Seen<'_> {
         self.bad |= u64::from(!matches!(next, Some(b',' | b'}' | b']')));
     }
 
-    /// The nesting, and what may stand only in an object, or only in an array.
+    /// The nesting, what may stand only in an object, or only in an array, and what parts the members.
     #[inline(always)]
-    fn brackets(&mut self, all: u64, open: u64, curly: u64, in_object: u64, in_array: u64) {
+    fn brackets(&mut self, [all, open, curly]: [u64; 3], [in_object, in_array]: [u64; 2], parting: u64) {
         let (mut rest, mut left) = (all, u64::MAX);
         loop {
             // Up to the next bracket, itself included, what is around is the same.
             let here = left & (rest ^ rest.wrapping_sub(1));
             self.bad |= here & if self.open & 1 == 1 { in_array } else { in_object };
+            if M::WANTED && self.depth == 1 {
+                let mut parting = parting & here;
+                while parting != 0 {
+                    self.marks.mark(self.at + parting.trailing_zeros() as usize);
+                    parting &= parting - 1;
+                }
+            }
             if rest == 0 {
                 return;
             }
@@ -197,6 +249,7 @@ impl Seen<'_> {
                 if self.depth == 0 {
                     self.end = self.at + bit.trailing_zeros() as usize + 1;
                     self.bad |= u64::from(self.end != self.line.len());
+                    self.marks.mark(self.end - 1);
                 }
             }
             left &= !here;
@@ -211,6 +264,7 @@ fn word(line: &[u8], at: usize, word: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::values::values;
     use super::*;
     use proptest::prelude::*;
     use serde_json::Value;
@@ -223,31 +277,6 @@ mod tests {
     /// Whether the machine has instructions for it.
     fn able() -> bool {
         is_plain(b"{\"a\":1}")
-    }
-
-    /// Any value, with strings in which structure hides, and long enough for several times 64 bytes.
-    fn values() -> impl Strategy<Value = Value> {
-        let text = prop_oneof![
-            "[a-z]{0,3}",
-            "[\\PC\\\\\"\n{}\\[\\],:0-9]{0,70}",
-            "\\\\{0,9}\"?",
-            Just("cl".to_owned()),
-        ];
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            (-20i64..20).prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            text.clone().prop_map(Value::from),
-        ];
-        leaf.prop_recursive(6, 60, 6, move |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-                prop::collection::vec((text.clone(), inner), 0..6)
-                    .prop_map(|members| Value::Object(members.into_iter().collect())),
-            ]
-        })
     }
 
     fn object(value: Value) -> Vec<u8> {

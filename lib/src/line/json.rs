@@ -28,12 +28,12 @@ pub fn object(line: &[u8]) -> Option<Top> {
 
 /// The same, one byte after the other.
 pub(super) fn slowly(line: &[u8]) -> Option<Top> {
-    std::str::from_utf8(line).ok()?;
     let mut scan = Scan { bytes: line, at: 0 };
     scan.space();
     if scan.peek()? != b'{' {
         return None;
     }
+    std::str::from_utf8(line).ok()?;
     let top = scan.top()?;
     scan.space();
     (scan.at == line.len()).then_some(top)

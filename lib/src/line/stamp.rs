@@ -2,7 +2,7 @@
 
 use super::event::{Bytes, Event};
 use super::header::{Header, OWN, Ts, header, push_header};
-use super::json;
+use super::json::{self, Top};
 use super::name::{MAX_NAME, Name};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -71,7 +71,20 @@ impl Stamper {
 
     /// Appends a worker's stdout line (without its line feed) to `out`: spliced, prefixed or wrapped.
     pub fn line(&mut self, raw: &[u8], eol: bool, ts: Ts, out: &mut Vec<u8>) {
-        match kind(raw, eol, self.stream.as_str()) {
+        self.checked(raw, json::object, eol, ts, out);
+    }
+
+    /// The same, of a line that may have been checked already: `top` is asked only where that decides.
+    #[inline]
+    pub fn checked(
+        &mut self,
+        raw: &[u8],
+        top: impl FnOnce(&[u8]) -> Option<Top>,
+        eol: bool,
+        ts: Ts,
+        out: &mut Vec<u8>,
+    ) {
+        match kind(raw, top, eol, self.stream.as_str()) {
             Kind::Spliced => {
                 self.header(ts, out);
                 out.push(b',');
@@ -158,12 +171,12 @@ enum Kind<'a> {
     Wrapped,
 }
 
-fn kind<'a>(raw: &'a [u8], eol: bool, outer: &str) -> Kind<'a> {
+fn kind<'a>(raw: &'a [u8], top: impl FnOnce(&[u8]) -> Option<Top>, eol: bool, outer: &str) -> Kind<'a> {
     // An unterminated line is wrapped whatever it holds: only `text` can say that the line feed is missing.
     if !eol || !raw.starts_with(b"{\"") {
         return Kind::Wrapped;
     }
-    let Some(top) = json::object(raw) else {
+    let Some(top) = top(raw) else {
         return Kind::Wrapped;
     };
     if top.cl {

@@ -50,12 +50,8 @@ pub fn play(
         }
         // What is there is written before a pipe's next bytes are waited for.
         reel.out.flush()?;
-        let space = framer.space();
-        match input.read(space) {
-            Ok(0) => break,
-            Ok(count) => framer.filled(count),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Stopped::Input(error)),
+        if !fill(&mut input, &mut framer)? {
+            break;
         }
     }
     match framer.finish() {
@@ -67,6 +63,17 @@ pub fn play(
         None => {}
     }
     reel.end()
+}
+
+/// Reads once; whether there was anything, or a signal came between.
+fn fill(input: &mut impl Read, framer: &mut Framer) -> Result<bool, Stopped> {
+    match input.read(framer.space()) {
+        Ok(0) => return Ok(false),
+        Ok(count) => framer.filled(count),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        Err(error) => return Err(Stopped::Input(error)),
+    }
+    Ok(true)
 }
 
 /// The one stream that all others ran inside of; `None` when no line bears a header.
@@ -81,12 +88,8 @@ fn only_stream(mut input: impl Read) -> Result<Option<String>, Stopped> {
                 names.insert(head.stream.to_owned());
             }
         }
-        let space = framer.space();
-        match input.read(space) {
-            Ok(0) => break,
-            Ok(count) => framer.filled(count),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Stopped::Input(error)),
+        if !fill(&mut input, &mut framer)? {
+            break;
         }
     }
     let mut outer = names

@@ -2,7 +2,7 @@
 
 use crate::sys::fds::{self, What};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
 use std::fs::File;
@@ -123,6 +123,17 @@ impl Input {
             (&self.how, code),
             (How::Looked, Some(Errno::EIO)) | (How::Socket, Some(Errno::ECONNRESET))
         ) || (code == Some(Errno::EIO) && fds::what(&self.file).is_ok_and(|kind| kind == What::Device))
+    }
+
+    /// Gives a pipe room for so many bytes, where it has less and may have more.
+    pub fn widen(&self, room: i32) {
+        let file = match &self.how {
+            How::Reopened(own) => own,
+            _ => &self.file,
+        };
+        if fcntl(file, FcntlArg::F_GETPIPE_SZ).is_ok_and(|size| (0..room).contains(&size)) {
+            let _ = fcntl(file, FcntlArg::F_SETPIPE_SZ(room));
+        }
     }
 
     /// Which file it is, and how long: to tell that a name means another file now, or that this one shrank.

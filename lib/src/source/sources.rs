@@ -23,6 +23,10 @@ pub type Id = usize;
 
 /// How much is read at once.
 const BLOCK: usize = 256 << 10;
+/// What a pipe usually holds: one that was full has a writer that waits for us.
+const FULL: usize = 64 << 10;
+/// So many of those get more room; each user has a share of such memory, and a thousand pipes would use it up.
+const WIDENED: usize = 16;
 /// Half a line longer than this is not copied to the front of each block, but collected.
 const SHORT: usize = 32 << 10;
 /// What is told by epoll for those who are no sources.
@@ -83,6 +87,8 @@ pub struct Source {
     /// Whether the carried bytes belong to a line of which a piece has been given out.
     over_long: bool,
     paused: bool,
+    /// Whether it was given more room.
+    widened: bool,
     /// Whether the name means another file by now.
     replaced: bool,
 }
@@ -135,6 +141,7 @@ pub struct Sources {
     files: VecDeque<Id>,
     events: Vec<EpollEvent>,
     open: usize,
+    widened: usize,
     held: bool,
     spares_fifos: bool,
     quiet: bool,
@@ -170,6 +177,7 @@ impl Sources {
             files: VecDeque::new(),
             events: vec![EpollEvent::empty(); 256],
             open: 0,
+            widened: 0,
             held: false,
             spares_fifos: false,
             quiet: false,
@@ -409,6 +417,7 @@ impl Sources {
             carry: Vec::new(),
             over_long: false,
             paused: false,
+            widened: false,
             replaced: false,
         });
         self.open += 1;

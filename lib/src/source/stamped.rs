@@ -60,14 +60,12 @@ impl Stamped {
     /// Takes a line.
     pub fn line(&mut self, line: &[u8], eol: bool, now: Ts, made: &mut Vec<u8>) {
         self.recognise(line);
-        if self.kind.is_some_and(Kind::is_agent) {
-            self.reader.read(line, &mut self.facts);
-            for fact in self.facts.drain(..) {
-                self.account.add(&fact);
-            }
+        let top = self.reader.object(line, &mut self.facts);
+        for fact in self.facts.drain(..) {
+            self.account.take(fact);
         }
         self.count(line, true, eol);
-        self.stamper.line(line, eol, now, made);
+        self.stamper.checked(line, |_| top, eol, now, made);
     }
 
     /// Takes a piece of an over-long line.

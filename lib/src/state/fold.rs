@@ -43,13 +43,13 @@ pub(super) fn line(state: &mut State, line: &[u8], head: &Header<'_>) -> Option<
             if head.seq == 1 && stream.sequence.last() > 1 && matches!(own, b"limit" | b"exit") {
                 anew(stream, head.ts);
             }
-            see(stream, head.seq);
+            see(stream, head);
             match own {
                 b"text" | b"chunk" | b"stderr" => text(stream, own, line, head),
                 b"exit" => exit(stream, line, head),
-                b"turn" => turn(stream, line),
-                b"torn" => stream.lost = stream.lost.saturating_add(1),
-                b"lost" => end(stream, Outcome::Lost, head.ts),
+                b"turn" => turn(stream, line, head),
+                b"torn" => lose(stream, 1, head.ts),
+                b"lost" => end(stream, (Outcome::Lost, ""), head.ts),
                 _ => other(stream, line, head),
             }
         }
@@ -57,16 +57,21 @@ pub(super) fn line(state: &mut State, line: &[u8], head: &Header<'_>) -> Option<
     Some(at)
 }
 
-fn see(stream: &mut Stream, seq: u64) {
-    if let Some(hole) = stream.sequence.see(seq) {
-        stream.lost = stream.lost.saturating_add(hole.lost());
+fn see(stream: &mut Stream, head: &Header<'_>) {
+    if let Some(hole) = stream.sequence.see(head.seq) {
+        lose(stream, hole.lost(), head.ts);
     }
+}
+
+fn lose(stream: &mut Stream, lines: u64, ts: Ts) {
+    stream.lost = stream.lost.saturating_add(lines);
+    stream.record(|track| track.lost(lines, ts));
 }
 
 fn gap(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
     if let Some(Event::Gap { from, to, lost }) = Event::read(line) {
         let lost = lost.max(u64::from(to >= from));
-        stream.lost = stream.lost.saturating_add(lost);
+        lose(stream, lost, head.ts);
         stream.sequence.told(to);
     }
     // Its number is the last one missing, so that it fills the hole.
@@ -75,9 +80,10 @@ fn gap(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
 
 /// A stream that is known begins anew.
 fn anew(stream: &mut Stream, ts: Ts) {
-    let assumed = stream.assumed;
+    let (assumed, track) = (stream.assumed, stream.track.take());
     *stream = Stream::new(&std::mem::take(&mut stream.name), ts);
     stream.assume(assumed);
+    stream.track = track.map(|track| Box::new(track.anew()));
 }
 
 /// An attempt begins. Its number tells whether the stream goes on with it, or begins anew.
@@ -85,7 +91,7 @@ fn start(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
     if head.seq <= stream.sequence.last() {
         anew(stream, head.ts);
     }
-    see(stream, head.seq);
+    see(stream, head);
     let Some(Event::Start(start)) = Event::read(line) else {
         return;
     };
@@ -100,12 +106,14 @@ fn start(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
     }
     stream.attempt = start.attempt.max(1);
     stream.phase = Phase::Running;
+    stream.record(|track| track.attempt(start.attempt.max(1), &start.agent, head.ts));
     stream.start = Some(start);
 }
 
 /// The worker gives a sign of life of its own.
 fn hear(stream: &mut Stream, ts: Ts) {
     stream.heard = stream.heard.max(ts);
+    stream.record(|track| track.heard(ts));
     // An attempt may begin without us, where the line that tells it is lost.
     if matches!(
         stream.phase,
@@ -125,7 +133,7 @@ pub(super) fn count(state: &mut State, line: &[u8], head: &Header<'_>) -> usize 
 }
 
 fn count_line(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
-    see(stream, head.seq);
+    see(stream, head);
     hear(stream, head.ts);
     stream.lines += 1;
     let (brace, rest) = body(line, head);
@@ -145,6 +153,7 @@ fn worker_line(stream: &mut Stream, facts: &mut Vec<Fact>, line: &[u8], head: &H
     stream.reader.read(line, facts);
     for fact in facts.drain(..) {
         stream.account.add(&fact);
+        stream.record(|track| track.fact(&fact));
         self::fact(stream, fact, head.ts);
     }
 }
@@ -314,6 +323,7 @@ fn other(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
             if status == HELD && stream.outcome().is_none() {
                 let until = resets_at.map(|seconds| after(Ts(0), seconds));
                 stream.phase = Phase::Parked { until };
+                stream.record(|track| track.held(head.ts));
             }
             limit(stream, status, resets_at, kind);
         }
@@ -332,7 +342,9 @@ fn other(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
             let until = after(head.ts, delay);
             let limited = |limit: &Limit| matches!(limit.status.as_str(), "rejected" | HELD);
             // Another agent need not wait for it.
-            stream.phase = if next.is_none() && stream.limit.as_ref().is_some_and(limited) {
+            let parked = next.is_none() && stream.limit.as_ref().is_some_and(limited);
+            stream.record(|track| track.backs_off(attempt, &because, parked, head.ts));
+            stream.phase = if parked {
                 Phase::Parked { until: Some(until) }
             } else {
                 Phase::Retrying { attempt, of, until }
@@ -346,6 +358,7 @@ fn other(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
         Some(Event::Stop { because, .. }) => {
             if stream.outcome().is_none() {
                 stream.phase = Phase::Stopping;
+                stream.record(|track| track.stops(&because, head.ts));
             }
             stream.stop = Some(because);
         }
@@ -354,8 +367,9 @@ fn other(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
 }
 
 /// A kept worker is done with one prompt.
-fn turn(stream: &mut Stream, line: &[u8]) {
+fn turn(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
     let turn = told(line);
+    stream.record(|track| track.turned(turn.exit.outcome, head.ts));
     stream.session = turn.exit.session_id.clone().or(stream.session.take());
     stream.turns += 1;
     stream.turn = Some(Box::new(turn));
@@ -367,7 +381,7 @@ fn turn(stream: &mut Stream, line: &[u8]) {
 
 fn exit(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
     let told = told(line);
-    end(stream, told.exit.outcome, head.ts);
+    end(stream, (told.exit.outcome, &told.exit.because), head.ts);
     stream.session = told.exit.session_id.clone().or(stream.session.take());
     stream.end = Some(Box::new(told));
 }
@@ -393,11 +407,12 @@ fn told(line: &[u8]) -> End {
     End { exit, raw }
 }
 
-fn end(stream: &mut Stream, outcome: Outcome, ts: Ts) {
+fn end(stream: &mut Stream, (outcome, because): (Outcome, &str), ts: Ts) {
     // A `lost` after an `exit` is only another reader's view.
     if matches!(stream.outcome(), None | Some(Outcome::Lost)) {
         stream.phase = Phase::Ended(outcome);
         stream.ended = Some(ts);
+        stream.record(|track| track.ends(outcome, because, ts));
     }
     stream.activity = Activity::Idle;
     stream.open_tools.clear();

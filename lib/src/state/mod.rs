@@ -9,6 +9,7 @@ mod stream;
 
 use crate::agent::Kind;
 use crate::line::{Outcome, Ts, Usage, Verdict, header, own_event};
+use crate::timeline::Track;
 use memchr::memmem::Finder;
 pub use progress::Progress;
 use std::collections::HashMap;
@@ -24,6 +25,8 @@ pub struct State {
     facts: Vec<crate::agent::Fact>,
     /// What a stream is read as that does not say what wrote it.
     assume: Option<Kind>,
+    /// Whether it is kept what happened when.
+    records: bool,
     /// Lines without a header: they belong to no stream.
     pub stray: u64,
     /// The time of the latest line.
@@ -60,6 +63,11 @@ impl State {
             assume: agent,
             ..Self::default()
         }
+    }
+
+    /// Keeps from now on what happened when in each stream that appears.
+    pub fn record(&mut self) {
+        self.records = true;
     }
 
     /// Takes one line (without its line feed); the place of its stream in [`State::streams`], `None` where it belongs
@@ -112,6 +120,8 @@ impl State {
             if stream.outcome().is_none() {
                 stream.phase = Phase::Ended(Outcome::Lost);
                 stream.ended = Some(stream.last_seen);
+                let at = stream.last_seen;
+                stream.record(|track| track.ends(Outcome::Lost, "", at));
             }
         }
     }
@@ -146,9 +156,18 @@ impl State {
         }
         let mut stream = Stream::new(name, ts);
         stream.assume(self.assume);
+        let count = self.streams.len() + 1;
+        if self.records {
+            stream.track = Some(Box::new(Track::new(count)));
+            // Now and then, so that many streams are not looked at for each that appears.
+            if count.is_power_of_two() {
+                let all = self.streams.iter_mut();
+                all.for_each(|stream| stream.record(|track| track.shrink(2 * count)));
+            }
+        }
         self.streams.push(stream);
-        self.index.insert(name.to_owned(), self.streams.len() - 1);
-        self.streams.len() - 1
+        self.index.insert(name.to_owned(), count - 1);
+        count - 1
     }
 }
 

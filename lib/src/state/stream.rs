@@ -3,6 +3,7 @@
 use super::progress::Progress;
 use crate::agent::{Account, Kind, Reader, TaskState};
 use crate::line::{Exit, Outcome, Sequence, Start, Ts, Usage};
+use crate::timeline::Track;
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
 
@@ -179,6 +180,8 @@ pub struct Stream {
     pub turn: Option<Box<End>>,
     /// Its end, once told; a lost stream has none.
     pub end: Option<Box<End>>,
+    /// What happened when, where that is kept.
+    pub track: Option<Box<Track>>,
     pub(super) sequence: Sequence,
     pub(super) known: bool,
     pub(super) assumed: Option<Kind>,
@@ -245,10 +248,11 @@ impl Stream {
             turns: 0,
             turn: None,
             end: None,
+            track: None,
             sequence: Sequence::default(),
             known: false,
             assumed: None,
-            reader: Reader::Plain,
+            reader: Reader::new(Kind::Plain),
             account: Account::default(),
             open_tools: Vec::new(),
             before: (Usage::default(), None),
@@ -263,6 +267,13 @@ impl Stream {
             self.kind = kind;
             self.known = true;
             self.reader = Reader::new(kind);
+        }
+    }
+
+    /// Notes what happened when, where that is kept.
+    pub(super) fn record(&mut self, note: impl FnOnce(&mut Track)) {
+        if let Some(track) = &mut self.track {
+            note(track);
         }
     }
 

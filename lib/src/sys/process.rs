@@ -13,6 +13,22 @@ use std::time::{Duration, Instant};
 /// How long a thread that was joined may take to be off the kernel's list.
 const LEAVING: Duration = Duration::from_secs(5);
 
+/// A file of `/proc` that is one short line: without asking for its length, which is told as 0, and in one read.
+///
+/// # Errors
+/// When it cannot be read, as when its process has gone.
+pub fn small_file(path: &str) -> io::Result<Vec<u8>> {
+    let mut file = std::fs::File::open(path)?;
+    let mut bytes = vec![0; 1024];
+    let count = io::Read::read(&mut file, &mut bytes)?;
+    let all = count < bytes.len();
+    bytes.truncate(count);
+    if !all {
+        io::Read::read_to_end(&mut file, &mut bytes)?;
+    }
+    Ok(bytes)
+}
+
 /// Forks; the child runs `child`, ends with the exit code it gives, and never returns.
 ///
 /// # Errors
@@ -24,10 +40,12 @@ pub fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
     let threads = || std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     // A thread that was joined holds nothing any more, and is on the kernel's list for an instant yet.
     let patience = Instant::now() + LEAVING;
-    while threads() > 1 && Instant::now() < patience {
+    let mut count = threads();
+    while count > 1 && Instant::now() < patience {
         std::thread::yield_now();
+        count = threads();
     }
-    assert_eq!(threads(), 1, "only a process with one thread may fork");
+    assert_eq!(count, 1, "only a process with one thread may fork");
     // SAFETY: there is one thread, so no lock is held by another one in the child.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Parent { child } => Ok(child),
@@ -52,7 +70,7 @@ pub fn adopt_orphans() -> io::Result<()> {
 pub fn set_name(name: &std::ffi::CStr) {
     // SAFETY: prctl reads the string, which ends with a zero byte, and keeps no reference.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
-    let Some((start, end)) = std::fs::read("/proc/self/stat").ok().as_deref().and_then(arguments) else {
+    let Some((start, end)) = small_file("/proc/self/stat").ok().as_deref().and_then(arguments) else {
         return;
     };
     let bytes = name.to_bytes();

@@ -69,7 +69,10 @@ pub fn picture(state: &State, now: Ts, size: Size, look: &Look) -> Vec<Row> {
         .collect();
     if !left_out.is_empty() && !plans.is_empty() {
         let mut row = Row::new(size.columns, look.color);
-        row.push(Style::Dim, &format!("… {} more: {}", left_out.len(), counts(&left_out)));
+        row.push(
+            Style::Dim,
+            &format!("… {} more: {}", left_out.len(), words::counts(&left_out)),
+        );
         rows.push(row);
     }
     if size.rows > 0 {
@@ -250,20 +253,6 @@ impl Table {
     }
 }
 
-/// `2 running, 1 failed`: how many there are of each state, in the order of the first of each.
-fn counts(streams: &[&Stream]) -> String {
-    let mut groups: Vec<(&str, usize)> = Vec::new();
-    for stream in streams {
-        let state = words::state(stream);
-        match groups.iter_mut().find(|(name, _)| *name == state) {
-            Some((_, count)) => *count += 1,
-            None => groups.push((state, 1)),
-        }
-    }
-    let words: Vec<String> = groups.iter().map(|(state, count)| format!("{count} {state}")).collect();
-    words.join(", ")
-}
-
 fn summary(state: &State, streams: &[(usize, &Stream)], now: Ts, columns: usize, look: &Look) -> Row {
     let mut row = Row::new(columns, look.color);
     let streams: Vec<&Stream> = streams.iter().map(|(_, stream)| *stream).collect();
@@ -272,33 +261,8 @@ fn summary(state: &State, streams: &[(usize, &Stream)], now: Ts, columns: usize,
         return row;
     }
     row.push(Style::Bold, &words::counted(streams.len() as u64, "stream"))
-        .push(Style::Plain, &format!(": {}", counts(&streams)));
-    let began = streams.iter().map(|stream| stream.started).min().unwrap_or(now);
-    let over = streams.iter().all(|stream| stream.outcome().is_some());
-    let end = if over {
-        streams.iter().filter_map(|stream| stream.ended).max()
-    } else {
-        None
-    };
-    let mut parts = vec![words::clock(end.unwrap_or(now).since(began))];
-    parts.push(words::counted(
-        streams.iter().fold(0, |sum, stream| sum.saturating_add(stream.lines)),
-        "line",
-    ));
-    let tokens = streams
-        .iter()
-        .fold(0, |sum: u64, stream| sum.saturating_add(words::tokens(stream.usage())));
-    if tokens > 0 {
-        parts.push(format!("{} tok", words::count(tokens)));
-    }
-    let cost: f64 = streams.iter().filter_map(|stream| stream.cost()).sum();
-    if cost > 0.0 {
-        parts.push(words::dollars(cost));
-    }
-    if let Some(verdict) = &state.verdict {
-        parts.push(format!("verdict {}", verdict.verdict));
-    }
-    for part in parts {
+        .push(Style::Plain, &format!(": {}", words::counts(&streams)));
+    for part in words::totals(state, &streams, now) {
         if width(&part) + 3 > row.left() {
             break;
         }

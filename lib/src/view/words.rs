@@ -2,7 +2,7 @@
 
 use super::row::Style;
 use crate::line::{Exit, Outcome, Ts, Usage};
-use crate::state::{Activity, Phase, Progress, Stream};
+use crate::state::{Activity, Phase, Progress, State, Stream};
 use crate::units::brief;
 use jiff::tz::TimeZone;
 use std::time::Duration;
@@ -211,6 +211,50 @@ pub(super) fn tokens(usage: Usage) -> u64 {
     [usage.input, usage.output, usage.cache_write]
         .into_iter()
         .fold(0, u64::saturating_add)
+}
+
+/// `2 running, 1 failed`: how many there are of each state, in the order of the first of each.
+pub(super) fn counts(streams: &[&Stream]) -> String {
+    let mut groups: Vec<(&str, usize)> = Vec::new();
+    for stream in streams {
+        let state = state(stream);
+        match groups.iter_mut().find(|(name, _)| *name == state) {
+            Some((_, count)) => *count += 1,
+            None => groups.push((state, 1)),
+        }
+    }
+    let words: Vec<String> = groups.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    words.join(", ")
+}
+
+/// What the run has taken so far: time, lines, tokens, cost, and what cl-wait says of it.
+pub(super) fn totals(state: &State, streams: &[&Stream], now: Ts) -> Vec<String> {
+    let began = streams.iter().map(|stream| stream.started).min().unwrap_or(now);
+    let over = streams.iter().all(|stream| stream.outcome().is_some());
+    let end = if over {
+        streams.iter().filter_map(|stream| stream.ended).max()
+    } else {
+        None
+    };
+    let mut parts = vec![clock(end.unwrap_or(now).since(began))];
+    let lines = streams
+        .iter()
+        .fold(0, |sum: u64, stream| sum.saturating_add(stream.lines));
+    parts.push(counted(lines, "line"));
+    let used = streams
+        .iter()
+        .fold(0, |sum: u64, stream| sum.saturating_add(tokens(stream.usage())));
+    if used > 0 {
+        parts.push(format!("{} tok", count(used)));
+    }
+    let cost: f64 = streams.iter().filter_map(|stream| stream.cost()).sum();
+    if cost > 0.0 {
+        parts.push(dollars(cost));
+    }
+    if let Some(verdict) = &state.verdict {
+        parts.push(format!("verdict {}", verdict.verdict));
+    }
+    parts
 }
 
 /// US dollars.

@@ -4,8 +4,8 @@ use super::again::{Again, Attempted, Next};
 use super::ending::{Ended, millis};
 use crate::agent;
 use crate::hold::{Account, Hold, Holds};
-use crate::line::{Event, Exit, Name, Outcome, Usage};
-use std::time::{Duration, SystemTime};
+use crate::line::{Event, Exit, Name, Outcome, Ts, Usage};
+use std::time::Duration;
 
 /// So many warnings and denials of earlier attempts are told at the end, however many attempts there are.
 const WARNINGS: usize = 200;
@@ -90,13 +90,13 @@ impl Course {
 
     /// What holds a start by this account, if anything does.
     pub(super) fn held(&self, account: Option<&Account>) -> Option<Hold> {
-        self.holds.as_ref()?.check(account?, unix_now())
+        self.holds.as_ref()?.check(account?, Ts::now().seconds())
     }
 
     /// Whether others are told that starts by this account wait.
     pub(super) fn is_held(&self, account: Option<&Account>) -> bool {
         let hold = self.holds.as_ref().zip(account);
-        hold.is_some_and(|(holds, account)| holds.read(account, unix_now()).is_some())
+        hold.is_some_and(|(holds, account)| holds.read(account, Ts::now().seconds()).is_some())
     }
 
     /// Takes the end of an attempt: tells the others what concerns them, decides what follows, and gives the line that
@@ -113,7 +113,7 @@ impl Course {
             self.again.next(Attempted {
                 outcome: end.exit.outcome,
                 resets_at: end.exit.resets_at,
-                now: unix_now(),
+                now: Ts::now().seconds(),
                 left: self.timeout.map(|timeout| timeout.saturating_sub(end.at)),
                 chance: fastrand::f64(),
             })
@@ -133,12 +133,17 @@ impl Course {
             }
             Next::Fallback => 0.0,
             Next::After(delay) => delay.as_secs_f64(),
-            Next::At(at, jitter) => (at - unix_now()).max(0.0) + jitter.as_secs_f64(),
+            Next::At(at, jitter) => (at - Ts::now().seconds()).max(0.0) + jitter.as_secs_f64(),
         };
         self.add(&end.exit, good);
         self.warn(vec![format!("attempt {} was no success: {because}", self.attempts)]);
         self.sum.session_id = session;
         self.last = Some((end.exit, end.code));
+        self.retry(delay, because)
+    }
+
+    /// The line that says that another attempt follows.
+    fn retry(&self, delay: f64, because: String) -> Event {
         Event::Retry {
             attempt: self.attempts + 1,
             of: self.attempts + 1 + self.again.left(),
@@ -191,13 +196,7 @@ impl Course {
         }
         self.next = Next::Fallback;
         self.before = None;
-        Event::Retry {
-            attempt: self.attempts + 1,
-            of: self.attempts + 1 + self.again.left(),
-            delay: 0.0,
-            because: format!("{}: {because}", outcome.as_str()),
-            next: Some(self.names[self.again.worker].clone()),
-        }
+        self.retry(0.0, format!("{}: {because}", outcome.as_str()))
     }
 
     /// How it ended, once the last line was made.
@@ -211,7 +210,7 @@ impl Course {
         let (Some(holds), Some(account)) = (&self.holds, account) else {
             return;
         };
-        let now = unix_now();
+        let now = Ts::now().seconds();
         let stream = self.stream.as_str().to_owned();
         let hold = match (exit.outcome, exit.resets_at) {
             (Outcome::Limit, Some(resets_at)) => Hold::Limit { resets_at, stream },
@@ -233,13 +232,7 @@ impl Course {
     fn add(&mut self, exit: &Exit, good: bool) {
         self.warn(exit.warnings.clone());
         let sum = &mut self.sum;
-        sum.orphans += exit.orphans;
-        sum.cpu = added(sum.cpu, exit.cpu);
-        sum.cost_usd = added(sum.cost_usd, exit.cost_usd);
-        sum.rss = sum.rss.max(exit.rss);
-        if let Some(usage) = exit.usage {
-            *sum.usage.get_or_insert(Usage::default()) += usage;
-        }
+        add_used(sum, exit);
         let room = DENIALS.saturating_sub(sum.denials.len());
         sum.denials.extend(exit.denials.iter().take(room).cloned());
         if exit.text.is_some() && (good || !self.good) {
@@ -252,13 +245,7 @@ impl Course {
     fn exit(&mut self, mut exit: Exit, code: u8, good: bool) -> Exit {
         let earlier = std::mem::take(&mut self.sum);
         exit.attempts = self.attempts;
-        exit.orphans += earlier.orphans;
-        exit.cpu = added(earlier.cpu, exit.cpu);
-        exit.cost_usd = added(earlier.cost_usd, exit.cost_usd);
-        exit.rss = exit.rss.max(earlier.rss);
-        if let Some(usage) = earlier.usage {
-            *exit.usage.get_or_insert(Usage::default()) += usage;
-        }
+        add_used(&mut exit, &earlier);
         // A good answer is not given away for what a later attempt says of its failure.
         exit.text = match (exit.text, earlier.text) {
             (Some(_), Some(earlier)) if self.good && !good => Some(earlier),
@@ -272,16 +259,20 @@ impl Course {
     }
 }
 
+/// Adds what another attempt used.
+fn add_used(sum: &mut Exit, other: &Exit) {
+    sum.orphans += other.orphans;
+    sum.cpu = added(sum.cpu, other.cpu);
+    sum.cost_usd = added(sum.cost_usd, other.cost_usd);
+    sum.rss = sum.rss.max(other.rss);
+    if let Some(usage) = other.usage {
+        *sum.usage.get_or_insert(Usage::default()) += usage;
+    }
+}
+
 fn added(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a + b),
         (one, other) => one.or(other),
     }
-}
-
-/// Unix time, in seconds.
-pub(super) fn unix_now() -> f64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64())
 }

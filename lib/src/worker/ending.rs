@@ -39,12 +39,14 @@ pub(super) struct Closing {
 pub(super) struct Kept {
     /// How many it was sent.
     pub(super) sent: u32,
-    /// How many nobody answered.
+    /// Whether the last of those was not known to be answered yet.
+    pub(super) asked: bool,
+    /// How many nobody answered, that one among them.
     pub(super) unanswered: usize,
-    /// The same for people, to be told when no other attempt follows.
+    /// The same for people, that one first, to be told when no other attempt follows.
     pub(super) warnings: Vec<String>,
-    /// Whether all there will ever be is answered.
-    pub(super) done: bool,
+    /// Whether there will never be another.
+    pub(super) last: bool,
 }
 
 /// What a tree of processes used.
@@ -70,6 +72,22 @@ pub(super) struct Told<'a> {
     pub(super) stderr: String,
     /// Why output may be missing.
     pub(super) harms: Vec<&'static str>,
+}
+
+impl Kept {
+    /// Takes what its output said up to the end: so many of the prompts that it was sent were answered.
+    pub(super) fn settle(&mut self, answered: u32) {
+        if self.asked && answered >= self.sent {
+            self.asked = false;
+            self.unanswered -= 1;
+            self.warnings.remove(0);
+        }
+    }
+
+    /// Whether all there will ever be is answered.
+    pub(super) fn is_done(&self) -> bool {
+        self.last && self.unanswered == 0
+    }
 }
 
 impl Closing {

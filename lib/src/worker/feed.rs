@@ -3,6 +3,7 @@
 //! A prompt that is on its way when the worker dies is sent again to the next attempt. What nobody answers is told at
 //! the end.
 
+use super::ending::Kept;
 use super::order::{Frame, Prompts};
 use crate::agent::message;
 use crate::frame::{Framer, Part};
@@ -108,11 +109,6 @@ impl Feed {
         self.worker.is_none()
     }
 
-    /// Whether all there will ever be is answered.
-    pub(super) fn is_done(&self) -> bool {
-        !self.open && self.waiting.is_empty() && self.asked.is_none()
-    }
-
     /// The prompt that was asked is answered.
     pub(super) fn answered(&mut self) {
         self.asked = None;
@@ -143,18 +139,24 @@ impl Feed {
         self.worker = None;
     }
 
-    /// How many prompts nobody answered, those that still stand in the source among them.
-    pub(super) fn unanswered(&mut self) -> usize {
+    /// What became of the prompts, those that still stand in the source among them, as far as answers are known.
+    pub(super) fn kept(&mut self) -> Kept {
         self.worker = None;
         // What a pipe holds now: whoever goes on writing does so after the end.
         let stands = fcntl(&self.source, FcntlArg::F_GETPIPE_SZ).ok();
         let stands = stands.and_then(|size| usize::try_from(size).ok());
         self.read(usize::MAX, stands.unwrap_or(AT_ONCE));
-        self.waiting.len() + usize::from(self.asked.is_some())
+        Kept {
+            sent: self.sent,
+            asked: self.asked.is_some(),
+            unanswered: self.waiting.len() + usize::from(self.asked.is_some()),
+            warnings: self.warnings(),
+            last: !self.open,
+        }
     }
 
-    /// The same, as warnings.
-    pub(super) fn warnings(&self) -> Vec<String> {
+    /// What nobody answered, as warnings.
+    fn warnings(&self) -> Vec<String> {
         let unanswered = self.asked.iter().chain(&self.waiting);
         let named = unanswered.clone().take(NAMED).map(|prompt| {
             let beginning: String = prompt.chars().take(TOLD).collect();

@@ -162,8 +162,12 @@ impl Gauge {
 
     /// Leaves a note for the supervisor.
     pub(super) fn note(&self, note: Note) {
-        locked(&self.notes).push_back(note);
-        ring(&self.desk);
+        let mut notes = locked(&self.notes);
+        // Whoever comes for those before takes this one, too.
+        if notes.is_empty() {
+            ring(&self.desk);
+        }
+        notes.push_back(note);
     }
 
     /// What is readable when there is something to say, or all is over.

@@ -12,7 +12,7 @@ use super::reading::Reading;
 use super::voice::{FLUSH, Voice};
 use crate::frame::{Frame, Framer, Part};
 use crate::hold::Account;
-use crate::line::{Event, Exit, Outcome, Stamper, Ts};
+use crate::line::{Event, Exit, Outcome, Ts};
 use crate::outcome::{End, Evidence, judge};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -57,8 +57,10 @@ struct Turn {
     attempt: u32,
     lines: u64,
     bytes: u64,
-    /// How many were answered before it.
+    /// How many prompts had their turn before it.
     answered: u32,
+    /// Whether one of them succeeded.
+    good: bool,
 }
 
 /// Lines from one tap.
@@ -167,29 +169,20 @@ impl<'a> Pump<'a> {
         if let Some(frame) = self.out.frames.finish() {
             self.whole = false;
             self.gauge.count(1);
-            pass(
-                frame,
-                &mut self.voice.stamper,
-                &mut self.reading,
-                ts,
-                &mut self.voice.block,
-                self.gauge,
-            );
+            pass(frame, self.voice, &mut self.reading, ts, self.gauge);
         }
         if let Some(frame) = self.err.frames.finish() {
-            remember(&mut self.tail, frame);
-            pass_err(
-                frame,
-                &mut self.voice.stamper,
-                self.stderr_to,
-                ts,
-                &mut self.voice.block,
-            );
+            pass_err(frame, self.voice, self.stderr_to, ts, &mut self.tail);
         }
         self.voice.take_orders(self.gauge);
         let (out, err) = (self.out.tap.harm(), self.err.tap.harm());
+        let turn = self.turn.unwrap_or_default();
         let (parting, done) = match &mut closing.kept {
-            Some(kept) => (std::mem::take(&mut kept.warnings), kept.done),
+            Some(kept) => {
+                // The supervisor may not have heard of the last turn when the worker was gone.
+                kept.settle(turn.answered);
+                (std::mem::take(&mut kept.warnings), kept.is_done())
+            }
             None => (Vec::new(), false),
         };
         let (exit, code) = closing.exit(Told {
@@ -207,7 +200,7 @@ impl<'a> Pump<'a> {
             exit,
             code,
             account: self.reading.account,
-            answered: self.turn.is_some_and(|turn| turn.answered > 0),
+            answered: turn.good,
             done,
             parting,
             at: self.gauge.clock.now(),
@@ -255,14 +248,7 @@ impl<'a> Pump<'a> {
                 turn.lines += u64::from(frame.eol);
                 turn.bytes += (frame.bytes.len() + usize::from(frame.eol)) as u64;
             }
-            pass(
-                frame,
-                &mut self.voice.stamper,
-                &mut self.reading,
-                ts,
-                &mut self.voice.block,
-                self.gauge,
-            );
+            pass(frame, self.voice, &mut self.reading, ts, self.gauge);
             if let Some(limit) = self.reading.limit() {
                 self.voice.stamper.event(&limit, ts, &mut self.voice.block);
             }
@@ -272,9 +258,11 @@ impl<'a> Pump<'a> {
                 course.tell(&exit, account);
                 let event = Event::Turn(Box::new(exit));
                 self.voice.stamper.event(&event, ts, &mut self.voice.block);
+                self.reading.tell(self.gauge);
                 self.gauge.note(Note::Turn(answers));
             }
         }
+        self.reading.tell(self.gauge);
         self.gauge.count(done);
         true
     }
@@ -288,14 +276,7 @@ impl<'a> Pump<'a> {
         self.gauge.came(0);
         let ts = Ts::now();
         while let Some(frame) = self.err.frames.next() {
-            remember(&mut self.tail, frame);
-            pass_err(
-                frame,
-                &mut self.voice.stamper,
-                self.stderr_to,
-                ts,
-                &mut self.voice.block,
-            );
+            pass_err(frame, self.voice, self.stderr_to, ts, &mut self.tail);
         }
         true
     }
@@ -324,27 +305,34 @@ impl Turn {
             whole: true,
             ..reading.account.turn()
         };
-        self.answered += u32::from(exit.outcome == Outcome::Success);
         let queued = reading.account.result.as_ref().map_or(0, |result| result.queued);
+        self.answered += u32::from(queued == 0);
+        self.good |= exit.outcome == Outcome::Success;
         (exit, queued == 0)
     }
 }
 
-fn pass(frame: Frame<'_>, stamper: &mut Stamper, reading: &mut Reading, ts: Ts, block: &mut Vec<u8>, gauge: &Gauge) {
+fn pass(frame: Frame<'_>, voice: &mut Voice, reading: &mut Reading, ts: Ts, gauge: &Gauge) {
+    let Voice { stamper, block, .. } = voice;
     match frame.part {
         Part::Whole => {
-            reading.line(frame.bytes, gauge);
-            stamper.line(frame.bytes, frame.eol, ts, block);
+            let top = reading.line(frame.bytes, gauge);
+            stamper.checked(frame.bytes, |_| top, frame.eol, ts, block);
         }
         Part::Piece => stamper.chunk(frame.bytes, false, true, ts, block),
         Part::Last => stamper.chunk(frame.bytes, true, frame.eol, ts, block),
     }
 }
 
-fn pass_err(frame: Frame<'_>, stamper: &mut Stamper, to: StderrTo, ts: Ts, block: &mut Vec<u8>) {
+/// The same of stderr, whose end is remembered.
+fn pass_err(frame: Frame<'_>, voice: &mut Voice, to: StderrTo, ts: Ts, tail: &mut VecDeque<u8>) {
+    remember(tail, frame);
     match to {
         // A piece of an over-long line is a line of its own here: nobody puts stderr together again.
-        StderrTo::Event => stamper.stderr(frame.bytes, frame.eol || frame.part == Part::Piece, ts, block),
+        StderrTo::Event => {
+            let eol = frame.eol || frame.part == Part::Piece;
+            voice.stamper.stderr(frame.bytes, eol, ts, &mut voice.block);
+        }
         StderrTo::Pass => {
             let feed: &[u8] = if frame.eol { b"\n" } else { b"" };
             let _ = io::stderr().write_all(&[frame.bytes, feed].concat());

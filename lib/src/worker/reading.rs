@@ -2,7 +2,7 @@
 
 use super::gauge::{Gauge, Note};
 use crate::agent::{Account, Fact, Kind, Reader};
-use crate::line::Event;
+use crate::line::{Event, Top, object};
 
 /// A reader of one worker's lines.
 pub(super) struct Reading {
@@ -11,6 +11,8 @@ pub(super) struct Reading {
     pub(super) account: Account,
     facts: Vec<Fact>,
     settled: bool,
+    /// Whether that is to be told: each result begins the wait anew.
+    news: bool,
     /// How many turns were told to have ended.
     turns: u32,
     /// A usage limit that was not told yet.
@@ -27,6 +29,7 @@ impl Reading {
             account: Account::default(),
             facts: Vec::new(),
             settled: false,
+            news: false,
             turns: 0,
             limit: None,
         }
@@ -53,43 +56,48 @@ impl Reading {
         self.kind.is_some_and(Kind::is_agent)
     }
 
-    /// Reads a line; notes what the supervisor must know.
-    pub(super) fn line(&mut self, line: &[u8], gauge: &Gauge) {
-        if gauge.is_decided() {
-            return;
+    /// Tells the supervisor whether all is said, where the lines since the last time have said so.
+    pub(super) fn tell(&mut self, gauge: &Gauge) {
+        if std::mem::take(&mut self.news) {
+            gauge.note(Note::Settled(self.settled));
         }
-        if self.kind.is_none() && crate::line::object(line).is_some() {
+    }
+
+    /// Checks a line as [`object`] does, and reads it.
+    pub(super) fn line(&mut self, line: &[u8], gauge: &Gauge) -> Option<Top> {
+        if gauge.is_decided() {
+            return object(line);
+        }
+        if self.kind.is_none() && object(line).is_some() {
             let kind = Kind::of_line(line).unwrap_or(Kind::Plain);
             (self.kind, self.reader) = (Some(kind), Reader::new(kind));
             if kind.is_agent() {
                 gauge.note(Note::Agent(kind));
             }
         }
-        self.reader.read(line, &mut self.facts);
+        let top = self.reader.object(line, &mut self.facts);
         if self.facts.is_empty() {
-            return;
+            return top;
         }
         for fact in self.facts.drain(..) {
-            self.account.add(&fact);
             if let Fact::Limit {
                 status,
                 resets_at,
                 kind,
-            } = fact
+            } = &fact
                 && status == "rejected"
             {
                 self.limit = Some(Event::Limit {
-                    status,
-                    resets_at,
-                    kind,
+                    status: status.clone(),
+                    resets_at: *resets_at,
+                    kind: kind.clone(),
                 });
             }
+            self.account.take(fact);
         }
         let settled = self.account.result.is_some() && !self.account.in_turn && self.account.pending.is_empty();
-        if settled || self.settled {
-            // Each result begins the wait anew.
-            self.settled = settled;
-            gauge.note(Note::Settled(settled));
-        }
+        self.news |= settled || self.settled;
+        self.settled = settled;
+        top
     }
 }

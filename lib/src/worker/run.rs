@@ -2,7 +2,7 @@
 
 use super::again::{AFTER_LIMIT, Again, Next};
 use super::alarm::Alarm;
-use super::course::{Course, unix_now};
+use super::course::Course;
 use super::ending::{Ended, millis};
 use super::feed::Feed;
 use super::gauge::{Gauge, Note};
@@ -12,7 +12,7 @@ use super::supervise;
 use super::voice::Voice;
 use super::watch::{Called, Watch};
 use crate::hold::{Account, Hold, Holds};
-use crate::line::{Event, Outcome, Stamper};
+use crate::line::{Event, Outcome, Stamper, Ts};
 use crate::outcome::signal_name;
 use crate::sink::Shared;
 use nix::poll::{PollFd, PollFlags};
@@ -157,7 +157,7 @@ impl Run<'_> {
                     return self.refuse(Outcome::Auth, because, 77);
                 }
                 Hold::Limit { resets_at, stream } => {
-                    let wait = (resets_at - unix_now()).max(0.0);
+                    let wait = (resets_at - Ts::now().seconds()).max(0.0);
                     let now = self.watch.gauge.clock.now();
                     let left = self
                         .order
@@ -212,11 +212,7 @@ impl Run<'_> {
 
     /// What a kept worker's prompts have to say at the end.
     fn parting(&mut self) -> Vec<String> {
-        let Some(feed) = &mut self.feed else {
-            return Vec::new();
-        };
-        feed.unanswered();
-        feed.warnings()
+        self.feed.as_mut().map(|feed| feed.kept().warnings).unwrap_or_default()
     }
 
     /// Says something while no worker runs.
@@ -317,9 +313,9 @@ impl Rest<'_> {
             let now = gauge.clock.now();
             let due = match self.until {
                 Until::After(delay) => Some(self.begun + delay),
-                Until::Released(at) if at <= unix_now() => Some(now),
+                Until::Released(at) if at <= Ts::now().seconds() => Some(now),
                 Until::Released(_) if alarm.is_some() => None,
-                Until::Released(at) => Some(now + Duration::from_secs_f64(at - unix_now())),
+                Until::Released(at) => Some(now + Duration::from_secs_f64(at - Ts::now().seconds())),
             };
             if due.is_some_and(|due| due <= now) {
                 return None;
@@ -388,7 +384,7 @@ impl Rest<'_> {
         let (Some(holds), Some(account)) = (self.holds, self.account) else {
             return false;
         };
-        holds.read(account, unix_now()).is_none()
+        holds.read(account, Ts::now().seconds()).is_none()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::capture;
 use super::course::Course;
-use super::ending::{Closing, Kept, Used, millis};
+use super::ending::{Closing, Used, millis};
 use super::feed::{Fed, Feed};
 use super::gauge::Note;
 use super::order::{Attempt, Order};
@@ -303,12 +303,7 @@ impl Supervisor<'_, '_> {
     fn close(&mut self, orphans: u32, used: Option<Used>) {
         self.closed = true;
         self.on(Input::Empty);
-        let kept = self.feed.as_mut().map(|feed| Kept {
-            sent: feed.sent,
-            unanswered: feed.unanswered(),
-            warnings: feed.warnings(),
-            done: feed.is_done(),
-        });
+        let kept = self.feed.as_mut().map(|feed| feed.kept());
         let gauge = self.watch.gauge;
         gauge.close(Closing {
             what: std::mem::take(&mut self.what),

@@ -1,5 +1,6 @@
 //! The processes that descend from one: who they are, what they use.
 
+use crate::sys::process::small_file;
 use std::fs;
 
 /// What a set of processes uses.
@@ -98,7 +99,7 @@ impl Stat {
 }
 
 fn stat(pid: i32) -> Option<Stat> {
-    parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    parse(&small_file(&format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// A line of `/proc/PID/stat`; the second field may hold any character, so counting begins behind its last bracket.

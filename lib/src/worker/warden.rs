@@ -184,7 +184,7 @@ struct Service<'a> {
 /// Where the kernel groups processes by session to share out the CPU (autogroup), niceness counts within a session
 /// only: the session's own has to be set as well. It may be asked for once in a tenth of a second on the whole machine.
 ///
-/// A session that is nice gets twice its niceness, for it competes with each other session as a whole: seven that are
+/// A session that is nice is made nicer by 9, for it competes with each other session as a whole: seven that are
 /// nice by 5 to 15 take as much of the processors as one that is not, and they shall not hold that one up.
 struct Weight {
     nice: i32,
@@ -206,7 +206,7 @@ impl<'a> Service<'a> {
         let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
         let weight = (launch.nice != 0).then(|| Weight {
             nice: if launch.nice > 0 {
-                (2 * launch.nice).min(19)
+                (launch.nice + 9).min(19)
             } else {
                 launch.nice
             },

@@ -1,5 +1,8 @@
 //! cl-progress: the copy, the log, the picture of a run, and the live picture in a tmux pane.
 
+mod actions;
+mod after;
+mod hostile;
 mod tmux;
 
 use crate::harness::*;
@@ -15,6 +18,14 @@ fn line(stream: &str, seq: u64, rest: &str) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = now.expect("after 1970").as_secs_f64();
     format!("{{\"cl\":{{\"stream\":\"{stream}\",\"seq\":{seq},\"ts\":{now:.6}}},{rest}}}\n")
+}
+
+/// Has all three reports of a stream written in a folder: `s.md`, `t.json`, `p.html`.
+fn reports(folder: &Path, stream: &[u8]) -> Done {
+    let mut tool = command(tool("cl-progress"));
+    tool.current_dir(folder).args(["--once", "--progress", "none"]);
+    tool.args(["--summary", "s.md", "--trace", "t.json", "--html", "p.html"]);
+    finish(tool, stream)
 }
 
 fn start(stream: &str) -> String {

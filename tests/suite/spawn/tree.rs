@@ -82,6 +82,9 @@ fn a_warden_that_is_killed_takes_all_with_it() {
 fn a_warden_that_is_stopped_goes_on_in_time() {
     let (mut running, pids, _scratch) = tree(&[], true);
     let warden = child_of(running.pid());
+    // Stopped as well, cl-spawn does not see to it.
+    kill(running.pid(), nix::libc::SIGSTOP);
+    until("cl-spawn to stop", || (state(running.pid()) == Some('T')).then_some(()));
     kill(warden, nix::libc::SIGSTOP);
     until("it to stop", || (state(warden) == Some('T')).then_some(()));
     kill(running.pid(), 9);

@@ -10,12 +10,7 @@ fn a_run_folder_is_followed() {
     let put = |name: &str, text: &str| {
         let path = run.join(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        let mut file = std::fs::File::options()
-            .append(true)
-            .create(true)
-            .open(path)
-            .expect("opens");
-        file.write_all(text.as_bytes()).expect("writes");
+        append(&path, text);
     };
     put("a.ndjson", &start("a"));
     let waiting = Waiting::new(&["--expect", "a,b,c/d", run.to_str().expect("UTF-8")]);

@@ -1,23 +1,12 @@
 //! The turns of kept workers.
 
-use super::{Waiting, ends, finish_without_stdin, line, start, verdict};
+use super::{Waiting, append, ends, finish_without_stdin, line, start, verdict};
 use crate::harness::*;
-use std::io::Write;
-use std::path::Path;
 
 /// A turn of a stream.
 fn turn(stream: &str, seq: u64, outcome: &str, text: &str) -> String {
     let event = format!(r#""type":"cl","subtype":"turn","outcome":"{outcome}","because":"so it is","text":"{text}""#);
     line(stream, seq, &event)
-}
-
-fn append(path: &Path, text: &str) {
-    let mut file = std::fs::File::options()
-        .append(true)
-        .create(true)
-        .open(path)
-        .expect("opens");
-    file.write_all(text.as_bytes()).expect("writes");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Reading one source: what comes is cut into whole lines.
 
-use super::{Id, SHORT, Sources, Todo, Told};
+use super::{BLOCK, FULL, Id, SHORT, Sources, Todo, Told, WIDENED};
 use crate::line::PREFIX;
 use crate::source::input::Got;
 
@@ -38,7 +38,13 @@ impl Sources {
         };
         self.block[..head].copy_from_slice(&source.carry[..head]);
         let count = match input.read(&mut self.block[head..]) {
-            Ok(Got::Bytes(count)) => count,
+            Ok(Got::Bytes(count)) => {
+                if count >= FULL && !source.widened && !source.regular && self.widened < WIDENED {
+                    (source.widened, self.widened) = (true, self.widened + 1);
+                    input.widen(BLOCK as i32);
+                }
+                count
+            }
             Ok(Got::Nothing) => return Read::Over,
             // A FIFO without a writer reads as ended also before the first writer came; only then it has hung up.
             Ok(Got::End) if input.fifo && !hung_up => return Read::Over,
