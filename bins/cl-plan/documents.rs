@@ -1,10 +1,11 @@
 //! Plans, run folders and prompts as they are read.
 
-use harmony::cli::{self, Failure, reason};
+use harmony::cli::{self, Failure};
 use harmony::plan::{Format, Plan};
 use harmony::role::Roles;
+use harmony::run;
 use std::io::{self, IsTerminal, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The roles in force.
 pub fn roles() -> Result<Roles, Failure> {
@@ -42,20 +43,7 @@ pub fn name(path: &Path) -> String {
 
 /// Reads a plan. All that is wrong with it is told, and the failure says how much.
 pub fn plan(path: &Path, roles: &Roles) -> Result<Plan, Failure> {
-    let text = text(path)?;
-    let json = path.extension().is_some_and(|ext| ext == "json") || text.trim_start().starts_with('{');
-    let format = if json { Format::Json } else { Format::Toml };
-    Plan::read(&text, format, roles).map_err(|problems| {
-        let name = name(path);
-        for problem in &problems {
-            cli::complain("cl-plan", &problem.told(&name));
-        }
-        let count = problems.len();
-        wrong(format!(
-            "{name}: {count} {}",
-            if count == 1 { "error" } else { "errors" }
-        ))
-    })
+    run::read_plan("cl-plan", path, roles)
 }
 
 /// A plan that was made, as the document that was asked for, once that was read as any other.
@@ -70,21 +58,6 @@ pub fn made(plan: &Plan, roles: &Roles, json: bool) -> Result<String, Failure> {
         cli::complain("cl-plan", &problem.to_string());
     }
     Err(wrong(last.to_string()))
-}
-
-/// The plan in a run folder.
-pub fn plan_of_run(run: &Path) -> Result<PathBuf, Failure> {
-    let there = ["plan.toml", "plan.json"]
-        .map(|name| run.join(name))
-        .into_iter()
-        .find(|path| path.exists());
-    there.ok_or_else(|| match std::fs::metadata(run) {
-        Err(error) => wrong(format!("{}: {}", run.display(), reason(&error))),
-        Ok(_) => wrong(format!(
-            "{}: there is no plan.toml in it: is it the folder of a run?",
-            run.display()
-        )),
-    })
 }
 
 /// What to ask: PROMPT, or all of stdin.

@@ -4,16 +4,11 @@ use crate::documents::wrong;
 use harmony::cli::Failure;
 use harmony::plan::{Graph, Phase, Plan, Stream, When};
 use harmony::role::Roles;
+use harmony::run::{durations, earlier};
 use harmony::units;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-
-/// How long `YYYY-MM-DDTHHMMSS.mmm` is, with which the folder of a run begins.
-const STAMP: usize = 21;
-
-/// No more runs than these, the newest, tell how long a stream takes.
-const RUNS: usize = 20;
 
 /// The plan in short: levels, the critical path, an estimate.
 pub fn text(plan: &Plan, roles: &Roles, runs: &[PathBuf]) -> Result<String, Failure> {
@@ -68,7 +63,7 @@ fn times(text: &mut String, plan: &Plan, roles: &Roles, graph: &Graph, runs: &[P
     } else {
         runs
     };
-    let known: Vec<Option<f64>> = plan.streams.iter().map(|stream| median(&stream.name, runs)).collect();
+    let known = durations(plan, runs);
     let untold = known.iter().filter(|known| known.is_none()).count();
     let told: Vec<f64> = known.iter().flatten().copied().collect();
     let mean = if told.is_empty() {
@@ -102,44 +97,6 @@ fn times(text: &mut String, plan: &Plan, roles: &Roles, graph: &Graph, runs: &[P
             takes.len()
         );
     }
-}
-
-/// The runs of that name that are kept, the newest first.
-fn earlier(name: &str) -> Vec<PathBuf> {
-    let state = std::env::var_os("XDG_STATE_HOME")
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from);
-    let state = state.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")));
-    let Some(Ok(entries)) = state.map(|state| std::fs::read_dir(state.join("cl/runs"))) else {
-        return Vec::new();
-    };
-    let ours = |entry: &std::fs::DirEntry| {
-        let file = entry.file_name();
-        file.to_str().and_then(|file| file.get(STAMP..)?.strip_prefix('-')) == Some(name)
-    };
-    let mut runs: Vec<PathBuf> = entries.flatten().filter(ours).map(|entry| entry.path()).collect();
-    runs.sort_by(|a, b| b.cmp(a));
-    runs.truncate(RUNS);
-    runs
-}
-
-/// How long a stream took where it ended well; the middle one of all runs.
-fn median(stream: &str, runs: &[PathBuf]) -> Option<f64> {
-    let mut all: Vec<f64> = runs
-        .iter()
-        .filter_map(|run| duration(&run.join(format!("{stream}.ndjson"))))
-        .collect();
-    all.sort_by(f64::total_cmp);
-    all.get(all.len() / 2).copied()
-}
-
-/// What the exit event says, which is a file's last line.
-fn duration(file: &Path) -> Option<f64> {
-    let bytes = std::fs::read(file).ok()?;
-    let last = bytes.trim_ascii_end().rsplit(|&byte| byte == b'\n').next()?;
-    let exit: serde_json::Value = serde_json::from_slice(last).ok()?;
-    let well = exit["type"] == "cl" && exit["subtype"] == "exit" && exit["outcome"] == "success";
-    exit["duration"].as_f64().filter(|_| well)
 }
 
 /// Who does it.

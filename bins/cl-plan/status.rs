@@ -1,10 +1,11 @@
 //! How far a run is.
 
-use crate::documents::{plan, plan_of_run, wrong};
+use crate::documents::{plan, wrong};
 use harmony::cli::{Failure, reason};
 use harmony::line::Outcome;
 use harmony::plan::{Decision, Fate, Graph, Journal, Phase, Plan};
 use harmony::role::Roles;
+use harmony::run::plan_of_run;
 use harmony::state::{State, Stream};
 use harmony::view;
 use std::fmt::Write as _;

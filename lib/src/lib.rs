@@ -13,6 +13,7 @@ pub mod plan;
 pub mod policy;
 pub mod replay;
 pub mod role;
+pub mod run;
 pub mod sink;
 pub mod source;
 pub mod state;

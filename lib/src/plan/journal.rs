@@ -3,6 +3,7 @@
 use super::{Fate, Plan};
 use crate::line::Outcome;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// A line of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub enum Act {
         plan: String,
         /// The process that runs it.
         pid: i32,
+        /// The folder that the plan's paths are relative to.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        cwd: String,
     },
     /// A stream is about to start.
     Start {
@@ -116,11 +120,16 @@ impl Journal {
         fates
     }
 
-    /// The streams whose `undo` has begun, with the exit code of those that have ended.
+    /// The streams whose `undo` has begun, with the exit code of those that have ended; without those that have been
+    /// started again since.
     pub fn undone(&self) -> Vec<(&str, Option<i32>)> {
         let mut all: Vec<(&str, Option<i32>)> = Vec::new();
         for Entry { act, .. } in &self.entries {
             let (stream, code) = match act {
+                Act::Start { stream, .. } => {
+                    all.retain(|(known, _)| known != stream);
+                    continue;
+                }
                 Act::Undo { stream } => (stream.as_str(), None),
                 Act::Undone { stream, code } => (stream.as_str(), Some(*code)),
                 _ => continue,
@@ -131,5 +140,42 @@ impl Journal {
             }
         }
         all
+    }
+
+    /// The streams that ended well and were not taken back since, the last to end first, each with the key it ran under.
+    pub fn well(&self) -> Vec<(&str, &str)> {
+        let mut running: HashMap<&str, &str> = HashMap::new();
+        let mut well: Vec<(&str, &str)> = Vec::new();
+        for Entry { act, .. } in &self.entries {
+            match act {
+                Act::Start { stream, key } => {
+                    well.retain(|(known, _)| known != stream);
+                    running.insert(stream, key);
+                }
+                Act::End { stream, outcome } => {
+                    well.retain(|(known, _)| known != stream);
+                    if let Some(key) = running.remove(stream.as_str())
+                        && *outcome == Outcome::Success
+                    {
+                        well.push((stream, key));
+                    }
+                }
+                Act::Undone { stream, code: 0 } => well.retain(|(known, _)| known != stream),
+                _ => {}
+            }
+        }
+        well.reverse();
+        well
+    }
+
+    /// Whether a rollback was begun and cut short.
+    pub fn undoing(&self) -> bool {
+        let last = self.entries.iter().rev().find(|entry| {
+            matches!(
+                entry.act,
+                Act::Start { .. } | Act::Undo { .. } | Act::Undone { .. } | Act::Finish { .. }
+            )
+        });
+        last.is_some_and(|entry| matches!(entry.act, Act::Undo { .. } | Act::Undone { .. }))
     }
 }

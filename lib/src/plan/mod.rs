@@ -9,6 +9,7 @@ mod graph;
 mod journal;
 mod near;
 mod read;
+mod schedule;
 mod template;
 mod tree;
 mod write;
@@ -16,6 +17,7 @@ mod write;
 pub use graph::{Decision, Edge, Fate, Graph};
 pub use journal::{Act, Entry, Journal};
 pub use read::KEYS;
+pub use schedule::{Schedule, Settled, Standing};
 pub use template::{Place, fill, places};
 
 use crate::role::{Role, Roles};

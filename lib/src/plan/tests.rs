@@ -170,6 +170,7 @@ fn a_journal_is_read_up_to_its_torn_end() {
             v: 1,
             plan: "p".into(),
             pid: 7,
+            cwd: String::new(),
         }),
         entry(Act::Start {
             stream: "a".into(),

@@ -62,6 +62,7 @@ fn every_act_is_described() {
             v: 1,
             plan: text(),
             pid: 1,
+            cwd: text(),
         },
         Act::Start {
             stream: text(),

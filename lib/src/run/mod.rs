@@ -1,0 +1,7 @@
+//! Plans and runs on disk: what cl-plan and cl-run read alike.
+
+mod earlier;
+mod folder;
+
+pub use earlier::{durations, earlier};
+pub use folder::{last_line, plan_of_run, read_plan, state_folder};
