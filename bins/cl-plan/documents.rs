@@ -43,7 +43,7 @@ pub fn name(path: &Path) -> String {
 
 /// Reads a plan. All that is wrong with it is told, and the failure says how much.
 pub fn plan(path: &Path, roles: &Roles) -> Result<Plan, Failure> {
-    run::read_plan("cl-plan", path, roles)
+    run::read_plan("cl-plan", path, roles, 1).map(|document| document.plan)
 }
 
 /// A plan that was made, as the document that was asked for, once that was read as any other.

@@ -174,37 +174,11 @@ fn place(text: &mut String, plan: &Plan, stream: &Stream, settings: &Settings) {
 
 fn options(settings: &Settings) -> String {
     let mut all = String::new();
-    let mut option = |name: &str, value: Option<&str>| {
-        if let Some(value) = value {
-            let _ = write!(all, " --{name}={}", quoted(value));
-        }
-    };
-    option("role", settings.role.as_deref());
-    option("agent", settings.agent.as_deref());
-    option("model", settings.model.as_deref());
-    option("tools", settings.tools.as_ref().map(|tools| tools.join(",")).as_deref());
-    option("system", settings.system.as_deref());
-    option("nice", settings.nice().map(|nice| nice.to_string()).as_deref());
-    option("timeout", settings.timeout.as_deref());
-    option("idle", settings.idle.as_deref());
-    option("linger", settings.linger.as_deref());
-    option(
-        "retries",
-        settings.retries.map(|retries| retries.to_string()).as_deref(),
-    );
-    option("backoff", settings.backoff.as_deref());
-    option("cwd", settings.cwd.as_deref());
-    for arg in settings.args.iter().flatten() {
-        option("arg", Some(arg));
-    }
-    for fallback in settings.fallback.iter().flatten() {
-        option("fallback", Some(fallback));
-    }
-    for (name, value) in &settings.env {
-        option("env", Some(&format!("{name}={value}")));
-    }
-    if settings.partial == Some(true) {
-        all.push_str(" --partial");
+    for option in settings.options() {
+        let _ = match option.split_once('=') {
+            Some((name, value)) => write!(all, " {name}={}", quoted(value)),
+            None => write!(all, " {option}"),
+        };
     }
     if matches!(settings.worktree, Some(Worktree::Own | Worktree::At(_))) {
         all.push_str(" --cwd=\"$tree\"");

@@ -32,6 +32,7 @@ tools! {
     plan_args "../../bins/cl-plan/args.rs",
     progress "../../bins/cl-progress/args.rs",
     replay "../../bins/cl-replay/args.rs",
+    run_args "../../bins/cl-run/args.rs",
     spawn "../../bins/cl-spawn/args.rs",
     tee "../../bins/cl-tee/args.rs",
     wait "../../bins/cl-wait/args.rs",

@@ -35,6 +35,16 @@ pub enum Format {
     Json,
 }
 
+impl Format {
+    /// What a plan's file is called in a run folder.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Toml => "plan.toml",
+            Self::Json => "plan.json",
+        }
+    }
+}
+
 /// A graph of streams, and when it is enough.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
@@ -305,6 +315,11 @@ impl Plan {
         own.or_else(|| self.prompt.as_deref().filter(|_| stream.run.is_empty()))
     }
 
+    /// Whether a stream runs in a git worktree.
+    pub fn has_worktree(&self, stream: &Stream) -> bool {
+        matches!(self.settings(stream).worktree, Some(Worktree::Own | Worktree::At(_)))
+    }
+
     /// The branch of a stream's worktree.
     pub fn branch(&self, stream: &Stream) -> String {
         let own = || format!("cl/{}/{}", self.name, stream.name);
@@ -330,6 +345,39 @@ impl Settings {
         later_wins!(role agent model tools system partial args priority timeout idle linger retries backoff fallback);
         later_wins!(cwd worktree);
         self.env.extend(over.env);
+    }
+
+    /// The same as options of cl-spawn, all but the worktree: `--NAME=VALUE`, or `--NAME`.
+    pub fn options(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        let mut option = |name: &str, value: Option<String>| {
+            all.extend(value.map(|value| format!("--{name}={value}")));
+        };
+        option("role", self.role.clone());
+        option("agent", self.agent.clone());
+        option("model", self.model.clone());
+        option("tools", self.tools.as_ref().map(|tools| tools.join(",")));
+        option("system", self.system.clone());
+        option("nice", self.nice().map(|nice| nice.to_string()));
+        option("timeout", self.timeout.clone());
+        option("idle", self.idle.clone());
+        option("linger", self.linger.clone());
+        option("retries", self.retries.map(|retries| retries.to_string()));
+        option("backoff", self.backoff.clone());
+        option("cwd", self.cwd.clone());
+        for arg in self.args.iter().flatten() {
+            option("arg", Some(arg.clone()));
+        }
+        for fallback in self.fallback.iter().flatten() {
+            option("fallback", Some(fallback.clone()));
+        }
+        for (name, value) in &self.env {
+            option("env", Some(format!("{name}={value}")));
+        }
+        if self.partial == Some(true) {
+            all.push("--partial".to_owned());
+        }
+        all
     }
 
     /// The niceness that goes with the priority.

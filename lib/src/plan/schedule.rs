@@ -296,10 +296,13 @@ mod tests {
 
     #[test]
     fn one_stands_in() {
-        let plan = plan(
-            "[stream.a]\nrun=['x']\n[stream.b]\ninstead='a'\nrun=['x']\n[stream.c]\nafter=['a']\nrun=['x']\n",
-        );
-        for (bad, ran) in [(&["a"][..], &["a", "b", "c"][..]), (&[], &["a", "c"]), (&["a", "b"], &["a", "b"])] {
+        let plan =
+            plan("[stream.a]\nrun=['x']\n[stream.b]\ninstead='a'\nrun=['x']\n[stream.c]\nafter=['a']\nrun=['x']\n");
+        for (bad, ran) in [
+            (&["a"][..], &["a", "b", "c"][..]),
+            (&[], &["a", "c"]),
+            (&["a", "b"], &["a", "b"]),
+        ] {
             let mut run = schedule(&plan, false);
             let played = play(&mut run, &plan, |name| {
                 if bad.contains(&name) {
@@ -332,7 +335,10 @@ mod tests {
         assert_eq!(standing(need, &[(0, well)]), Standing::Needed);
         assert_eq!(standing(need, &[(0, well), (1, bad), (2, well)]), Standing::Met);
         assert_eq!(standing(need, &[(0, well), (1, bad), (2, bad)]), Standing::Met);
-        assert_eq!(standing(need, &[(0, bad)]), Standing::Unmet("a ended as failed".to_owned()));
+        assert_eq!(
+            standing(need, &[(0, bad)]),
+            Standing::Unmet("a ended as failed".to_owned())
+        );
         assert_eq!(standing("first=true", &[(0, bad), (1, well)]), Standing::Met);
         assert_eq!(
             standing("first=true", &[(0, bad), (1, bad), (2, bad)]),

@@ -13,21 +13,42 @@ const BLOCK: usize = 4096;
 
 /// The user's own folder for what outlives a run: `$XDG_STATE_HOME/cl`, else `$HOME/.local/state/cl`.
 pub fn state_folder() -> Option<PathBuf> {
-    let folder = |variable: &str| std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let folder = |variable: &str| {
+        std::env::var_os(variable)
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+    };
     let state = folder("XDG_STATE_HOME").or_else(|| folder("HOME").map(|home| home.join(".local/state")));
     state.map(|state| state.join("cl"))
 }
 
-/// Reads a plan; `-` is stdin. All that is wrong with it is told as `tool`, and the failure says how much.
+/// The folder of a run that begins now, below `runs` in the user's own.
+pub fn fresh_name(plan: &str) -> String {
+    format!("{}-{plan}", jiff::Zoned::now().strftime("%Y-%m-%dT%H%M%S.%3f"))
+}
+
+/// A plan with its document.
+#[derive(Debug)]
+pub struct Document {
+    /// The plan.
+    pub plan: Plan,
+    /// How it is written.
+    pub text: String,
+    /// In which form.
+    pub format: Format,
+}
+
+/// Reads a plan; `-` is stdin. All that is wrong with it is told as `tool`; the failure, whose exit code is `wrong`,
+/// says how much.
 ///
 /// # Errors
 /// What keeps it from being read, or that it is wrong.
-pub fn read_plan(tool: &str, path: &Path, roles: &Roles) -> Result<Plan, Failure> {
+pub fn read_plan(tool: &str, path: &Path, roles: &Roles, wrong: u8) -> Result<Document, Failure> {
     let name = match path.to_str() {
         Some("-") => "stdin".to_owned(),
         _ => path.display().to_string(),
     };
-    let wrong = |message: String| Failure { message, code: 1 };
+    let wrong = |message: String| Failure { message, code: wrong };
     let bytes = if path.as_os_str() == "-" {
         let mut bytes = Vec::new();
         io::stdin().read_to_end(&mut bytes).map(|_| bytes)
@@ -36,13 +57,18 @@ pub fn read_plan(tool: &str, path: &Path, roles: &Roles) -> Result<Plan, Failure
     };
     let bytes = bytes.map_err(|error| Failure::io(&name, &error))?;
     let text = String::from_utf8(bytes).map_err(|_| wrong(format!("{name}: it is no UTF-8 text")))?;
-    Plan::read(&text, format_of(path, &text), roles).map_err(|problems| {
+    let format = format_of(path, &text);
+    let plan = Plan::read(&text, format, roles).map_err(|problems| {
         for problem in &problems {
             cli::complain(tool, &problem.told(&name));
         }
         let count = problems.len();
-        wrong(format!("{name}: {count} {}", if count == 1 { "error" } else { "errors" }))
-    })
+        wrong(format!(
+            "{name}: {count} {}",
+            if count == 1 { "error" } else { "errors" }
+        ))
+    })?;
+    Ok(Document { plan, text, format })
 }
 
 /// How a plan is written, by its file's name and its first character.

@@ -58,3 +58,32 @@ pub fn dup_inherited(number: RawFd) -> io::Result<OwnedFd> {
     }
     borrowed.try_clone_to_owned()
 }
+
+/// Takes the lock of flock(2) on a file, for as long as any descriptor of this open file is open, also in a child.
+///
+/// # Errors
+/// `WouldBlock` where another one holds it and `wait` is not set; else what the system says.
+pub fn flock(fd: impl AsFd, wait: bool) -> io::Result<()> {
+    let how = if wait {
+        libc::LOCK_EX
+    } else {
+        libc::LOCK_EX | libc::LOCK_NB
+    };
+    loop {
+        // SAFETY: flock takes two integers and touches no memory.
+        match nix::errno::Errno::result(unsafe { libc::flock(fd.as_fd().as_raw_fd(), how) }) {
+            Ok(_) => return Ok(()),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Lets a descriptor stay open in every program that is started from now on.
+///
+/// # Errors
+/// When the system refuses.
+pub fn stay_open(fd: impl AsFd) -> io::Result<()> {
+    fcntl(fd, FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
+    Ok(())
+}

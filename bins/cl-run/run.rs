@@ -1,0 +1,583 @@
+//! The run itself: streams, signals and time in one loop, until the whole has come to its end.
+
+use crate::args::Args;
+use crate::end::Ending;
+use crate::journal::Log;
+use crate::launch::{self, Ended, Running};
+use crate::prepare::{Needs, Ready, Waiting};
+use crate::pump::{Pump, Told};
+use crate::undo::Rollback;
+use crate::work::{Works, exit_of};
+use crate::worktree::Tree;
+use harmony::cli::{self, Failure, reason};
+use harmony::line::{Event, Exit, Outcome};
+use harmony::plan::{Act, Graph, Journal, Plan, Schedule, Settled, Standing, Worktree};
+use harmony::role::Roles;
+use harmony::sink::Folder;
+use harmony::worker::{Heard, Signals};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A signal that comes so soon after another is the same wish: `timeout` tells its child and then the child's group.
+const SAME_WISH: Duration = Duration::from_millis(100);
+
+/// What a run is made in.
+pub struct Setting<'a> {
+    pub args: &'a Args,
+    pub roles: &'a Roles,
+    /// The run's folder.
+    pub folder: &'a Path,
+    /// The same, open.
+    pub streams: &'a Folder,
+    /// cl-spawn.
+    pub spawner: OsString,
+    /// Where the locks of all plans lie.
+    pub locks: Option<PathBuf>,
+}
+
+/// A run on its way.
+pub struct Run<'a> {
+    pub set: &'a Setting<'a>,
+    pub plan: Plan,
+    pub schedule: Schedule,
+    pub log: Log,
+    signals: Signals,
+    pump: Pump,
+    joblog: Option<File>,
+    /// What ran before this and ended well, with the key it ran under.
+    before: HashMap<String, String>,
+    /// A rollback that was cut short.
+    undoing: bool,
+    /// The keys of those that have started, or need not.
+    keys: Vec<Option<String>>,
+    running: Vec<Running>,
+    waiting: Waiting,
+    /// How many wait for what they need.
+    preparing: usize,
+    /// Who has all that it needs and waits for its turn.
+    prepared: VecDeque<(usize, Vec<OwnedFd>)>,
+    /// Locks that our own streams hold, or wait for.
+    locked: HashSet<String>,
+    jobs: usize,
+    pub ending: Option<Ending>,
+    timeout: Option<Instant>,
+    grace: Option<Instant>,
+    cost: f64,
+    asked: Option<Instant>,
+    /// How many streams have ended, for the log of jobs.
+    ended: u64,
+}
+
+impl<'a> Run<'a> {
+    /// A run that begins, or goes on from what its journal tells.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    #[allow(clippy::too_many_arguments)] // each of them once, in one place
+    pub fn new(
+        set: &'a Setting<'a>,
+        plan: Plan,
+        graph: Graph,
+        ranks: &[usize],
+        log: Log,
+        journal: &Journal,
+        signals: Signals,
+        pump: Pump,
+        joblog: Option<File>,
+    ) -> io::Result<Self> {
+        let jobs = match set.args.jobs.unwrap_or(plan.jobs) {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            jobs => jobs as usize,
+        };
+        let now = Instant::now();
+        let limits = [plan.wait.as_ref().and_then(|wait| wait.timeout()), set.args.max_time];
+        let timeout = limits.into_iter().flatten().filter(|limit| !limit.is_zero()).min();
+        let before = journal.well().into_iter();
+        Ok(Self {
+            keys: vec![None; plan.streams.len()],
+            schedule: Schedule::new(graph, ranks, set.args.keep_going),
+            before: before.map(|(name, key)| (name.to_owned(), key.to_owned())).collect(),
+            undoing: journal.undoing(),
+            waiting: Waiting::new()?,
+            set,
+            plan,
+            log,
+            signals,
+            pump,
+            joblog,
+            running: Vec::new(),
+            preparing: 0,
+            prepared: VecDeque::new(),
+            locked: HashSet::new(),
+            jobs,
+            ending: None,
+            timeout: timeout.and_then(|timeout| now.checked_add(timeout)),
+            grace: None,
+            cost: 0.0,
+            asked: None,
+            ended: 0,
+        })
+    }
+
+    /// Runs it; gives the exit code.
+    pub fn until_it_ends(mut self) -> Result<u8, Failure> {
+        if self.undoing {
+            self.ending = Some(Ending::Unmet("it was being taken back".to_owned()));
+        }
+        loop {
+            if let Err(error) = self.advance() {
+                self.end(Ending::failed(self.set.folder.display(), &error));
+            }
+            if self.ending.is_some() && self.running.is_empty() && !self.waiting.is_busy() {
+                break;
+            }
+            self.wait();
+            self.hear();
+            self.prepared();
+            self.reap();
+        }
+        self.finish()
+    }
+
+    /// Starts what may start, and looks whether the whole has come to its end.
+    fn advance(&mut self) -> io::Result<()> {
+        while self.ending.is_none() {
+            for settled in self.schedule.advance(&self.plan) {
+                let name = |at: usize| self.plan.streams[at].name.clone();
+                self.log.note(match settled {
+                    Settled::Skipped(at, because) => {
+                        cli::complain("cl-run", &format!("{}: skipped: {because}", name(at)));
+                        Act::Skip {
+                            stream: name(at),
+                            because,
+                        }
+                    }
+                    Settled::Unneeded(at) => Act::Unneeded { stream: name(at) },
+                });
+            }
+            self.judge();
+            if self.ending.is_some() || !self.start_one()? {
+                break;
+            }
+        }
+        self.log.write()?;
+        self.log.sync_later();
+        Ok(())
+    }
+
+    /// Starts the next one, or finds that it need not run; whether there may be another.
+    fn start_one(&mut self) -> io::Result<bool> {
+        let room = self.running.len() < self.jobs;
+        if room && let Some((at, held)) = self.prepared.pop_front() {
+            self.start(at, &held)?;
+            return Ok(true);
+        }
+        let free = |at: &usize| {
+            let mut locks = self.plan.streams[*at].locks.iter();
+            (room && self.preparing < self.jobs && !locks.any(|lock| self.locked.contains(lock)))
+                || self.may_be_kept(*at)
+        };
+        let Some(at) = self.schedule.ready().find(free) else {
+            return Ok(false);
+        };
+        let tree = self.tree(at);
+        if self.may_be_kept(at) && self.keep(at, tree.as_ref().ok().and_then(Option::as_ref)) {
+            return Ok(true);
+        }
+        if !room {
+            return Ok(true);
+        }
+        let stream = &self.plan.streams[at];
+        self.schedule.began(at);
+        let needs = tree.and_then(|tree| Needs::new(self.set.locks.as_deref(), &stream.locks, tree));
+        self.locked.extend(stream.locks.iter().cloned());
+        match needs.map(|needs| (needs.at_once(), needs)) {
+            Err(because) => self.refuse(at, because)?,
+            Ok((Some(ready), _)) => self.take(at, ready)?,
+            Ok((None, needs)) => {
+                self.preparing += 1;
+                self.waiting.wait(at, needs);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The worktree that a stream is to have.
+    pub fn tree(&self, at: usize) -> Result<Option<Tree>, String> {
+        let stream = &self.plan.streams[at];
+        let folder = match self.plan.settings(stream).worktree {
+            Some(Worktree::Own) => None,
+            Some(Worktree::At(folder)) => Some(folder),
+            Some(Worktree::No) | None => return Ok(None),
+        };
+        Tree::new(folder.as_deref(), self.plan.branch(stream)).map(Some)
+    }
+
+    pub fn works(&self) -> Works<'a> {
+        Works {
+            run: self.set.folder,
+            folder: self.set.streams,
+            roles: self.set.roles,
+        }
+    }
+
+    /// Whether a stream ended well before, as far as the journal tells.
+    fn may_be_kept(&self, at: usize) -> bool {
+        !self.before.is_empty() && self.before.contains_key(&self.plan.streams[at].name)
+    }
+
+    /// Finds out whether a stream ended well before on the same; then it need not run, and is passed on as it was.
+    fn keep(&mut self, at: usize, tree: Option<&Tree>) -> bool {
+        let name = self.plan.streams[at].name.clone();
+        // Once is enough: what is not kept now runs.
+        let Some(key) = self.before.remove(&name) else {
+            return false;
+        };
+        let tree = tree.map(|tree| tree.path.as_path());
+        let works = self.works();
+        let work = works.of(
+            &self.plan,
+            self.schedule.graph(),
+            at,
+            self.schedule.fates(),
+            &self.keys,
+            tree,
+        );
+        if !work.is_ok_and(|work| work.key == key) {
+            return false;
+        }
+        // The machine may have lost what the disk had not taken yet.
+        let Ok(file) = self.set.streams.read(&name) else {
+            return false;
+        };
+        let Ok(Some(exit)) = exit_of(&file) else { return false };
+        if exit.outcome != Outcome::Success {
+            return false;
+        }
+        self.keys[at] = Some(key);
+        self.pump.begin(at, &name, file);
+        self.pump.end(at);
+        self.cost += exit.cost_usd.unwrap_or(0.0);
+        self.schedule.ended(&self.plan, at, Outcome::Success);
+        true
+    }
+
+    /// Somebody has, or cannot have, what it needs.
+    fn take(&mut self, at: usize, ready: Ready) -> io::Result<()> {
+        match ready {
+            Ok(held) if self.running.len() < self.jobs => self.start(at, &held),
+            Ok(held) => {
+                self.prepared.push_back((at, held));
+                Ok(())
+            }
+            Err(because) => self.refuse(at, because),
+        }
+    }
+
+    fn start(&mut self, at: usize, held: &[OwnedFd]) -> io::Result<()> {
+        let name = self.plan.streams[at].name.clone();
+        let tree = match self.tree(at) {
+            Ok(tree) => tree.map(|tree| tree.path),
+            Err(because) => return self.refuse(at, because),
+        };
+        let (graph, fates) = (self.schedule.graph(), self.schedule.fates());
+        let work = match self
+            .works()
+            .of(&self.plan, graph, at, fates, &self.keys, tree.as_deref())
+        {
+            Ok(work) => work,
+            Err(because) => return self.refuse(at, because),
+        };
+        self.log.note(Act::Start {
+            stream: name.clone(),
+            key: work.key.clone(),
+        });
+        self.log.write()?;
+        self.keys[at] = Some(work.key.clone());
+        let file = self.set.streams.begin(&name)?;
+        self.pump.begin(at, &name, file.try_clone()?);
+        match launch::start(&self.set.spawner, self.set.folder, (at, &name), &work, file, held) {
+            Ok(running) => {
+                self.running.push(running);
+                Ok(())
+            }
+            Err(error) => {
+                let spawner = Path::new(&self.set.spawner).display();
+                self.unstartable(at, &name, format!("{spawner}: {}", reason(&error)))
+            }
+        }
+    }
+
+    /// A stream cannot run, for what it needs is not to be had.
+    fn refuse(&mut self, at: usize, because: String) -> io::Result<()> {
+        let name = self.plan.streams[at].name.clone();
+        self.log.note(Act::Start {
+            stream: name.clone(),
+            key: String::new(),
+        });
+        let file = self.set.streams.begin(&name)?;
+        self.pump.begin(at, &name, file);
+        self.unstartable(at, &name, because)
+    }
+
+    /// Says in a stream's place that it could not be started.
+    fn unstartable(&mut self, at: usize, name: &str, because: String) -> io::Result<()> {
+        cli::complain("cl-run", &format!("{name}: {because}"));
+        let exit = Exit {
+            outcome: Outcome::Unstartable,
+            because,
+            ..Exit::default()
+        };
+        // Nobody else writes to the file that was just made.
+        let path = self.set.folder.join(format!("{name}.ndjson"));
+        let mut file = File::options().append(true).open(path)?;
+        launch::say(&mut file, name, 0, false, &Event::Exit(Box::new(exit)))?;
+        self.over_with(at, Outcome::Unstartable);
+        Ok(())
+    }
+
+    /// A stream has ended.
+    fn over_with(&mut self, at: usize, outcome: Outcome) {
+        self.pump.end(at);
+        let stream = &self.plan.streams[at];
+        for lock in &stream.locks {
+            self.locked.remove(lock);
+        }
+        self.log.note(Act::End {
+            stream: stream.name.clone(),
+            outcome,
+        });
+        self.schedule.ended(&self.plan, at, outcome);
+    }
+
+    /// Looks who has ended.
+    fn reap(&mut self) {
+        let mut place = 0;
+        while place < self.running.len() {
+            let Some(ended) = self.running[place].ended() else {
+                place += 1;
+                continue;
+            };
+            let running = self.running.swap_remove(place);
+            self.keys[running.at] = Some(running.key.clone());
+            self.log_job(&running, &ended);
+            self.cost += ended.exit.cost_usd.unwrap_or(0.0);
+            self.over_with(running.at, ended.exit.outcome);
+        }
+        if let Some(most) = self.set.args.max_cost.filter(|most| self.cost >= *most) {
+            self.end(Ending::Unmet(format!(
+                "it has cost {:.2} of {most:.2} US dollars",
+                self.cost
+            )));
+        }
+    }
+
+    fn log_job(&mut self, running: &Running, ended: &Ended) {
+        let Some(joblog) = &mut self.joblog else { return };
+        self.ended += 1;
+        let exit = &ended.exit;
+        let line = format!(
+            "{}\t:\t{:.3}\t{:10.3}\t0\t{}\t{}\t{}\t{}\n",
+            self.ended,
+            running.began.seconds(),
+            harmony::line::Ts::now().since(running.began).as_secs_f64(),
+            exit.bytes,
+            ended.code,
+            exit.signal.as_deref().map_or(0, signal_number),
+            running.command.replace('\n', " "),
+        );
+        if let Err(error) = joblog.write_all(line.as_bytes()) {
+            let path = self.set.args.joblog.as_deref().unwrap_or(Path::new("joblog"));
+            cli::complain("cl-run", &format!("{}: {}", path.display(), reason(&error)));
+            self.joblog = None;
+        }
+    }
+
+    /// Whether the whole is enough, or cannot be any more, or has taken too long.
+    fn judge(&mut self) {
+        let now = Instant::now();
+        match self.schedule.standing(&self.plan) {
+            Standing::Met => self.end(Ending::Met),
+            Standing::Unmet(because) => self.end(Ending::Unmet(because)),
+            Standing::Needed => {
+                let grace = self
+                    .plan
+                    .wait
+                    .as_ref()
+                    .map(harmony::plan::Wait::grace)
+                    .unwrap_or_default();
+                let until = *self.grace.get_or_insert(now + grace);
+                // What is needed is there, so the time that is up is only that for the rest.
+                if until <= now || self.timeout.is_some_and(|timeout| timeout <= now) {
+                    self.end(Ending::Met);
+                }
+            }
+            Standing::Waiting if self.timeout.is_some_and(|timeout| timeout <= now) => self.end(Ending::Timeout),
+            Standing::Waiting => {}
+        }
+    }
+
+    /// The whole has come to its end: what still runs is told so.
+    fn end(&mut self, ending: Ending) {
+        if self.ending.is_some() {
+            return;
+        }
+        let signal = match &ending {
+            Ending::Signal(signal) => Signal::try_from(*signal).unwrap_or(Signal::SIGTERM),
+            _ => Signal::SIGTERM,
+        };
+        self.running.iter().for_each(|running| running.signal(signal));
+        self.schedule.over();
+        self.waiting.over();
+        self.prepared.clear();
+        self.ending = Some(ending);
+    }
+
+    /// Waits until something happens.
+    fn wait(&mut self) {
+        let wake = match self.ending {
+            None => [self.timeout, self.grace].into_iter().flatten().min(),
+            Some(_) => None,
+        };
+        self.poll(wake);
+    }
+
+    /// Waits for a signal, for our own threads, or until then.
+    pub fn poll(&self, wake: Option<Instant>) {
+        let [asked, resumed] = self.signals.fds();
+        let news = [self.pump.news().as_fd(), self.waiting.news().as_fd()];
+        let fds = [asked, resumed].into_iter().chain(news);
+        let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let timeout = wake.map_or(PollTimeout::NONE, |at| {
+            let left = at.saturating_duration_since(Instant::now()).as_millis() + 1;
+            PollTimeout::try_from(left.min(i32::MAX as u128)).unwrap_or(PollTimeout::MAX)
+        });
+        // Whatever it was, what has happened is looked at.
+        let _ = poll(&mut fds, timeout);
+    }
+
+    /// Heeds signals, and what the pump tells.
+    fn hear(&mut self) {
+        while let Some(heard) = self.signals.next() {
+            match heard {
+                Heard::End(signal) => self.told_to_end(signal),
+                Heard::Pause => self.pause(),
+                Heard::Resume | Heard::Child => {}
+            }
+        }
+        match self.pump.heard() {
+            Some(Told::ReaderGone) => self.end(Ending::ReaderGone),
+            Some(Told::Failed(error)) => self.end(Ending::failed("stdout", &error)),
+            Some(Told::Done) | None => {}
+        }
+    }
+
+    fn told_to_end(&mut self, number: i32) {
+        let before = self.asked.replace(Instant::now());
+        if before.is_some_and(|at| at.elapsed() < SAME_WISH) {
+            return;
+        }
+        let again = before.is_some();
+        if self.ending.is_none() {
+            self.end(Ending::Signal(number));
+        } else {
+            let signal = Signal::try_from(number).unwrap_or(Signal::SIGTERM);
+            self.running.iter().for_each(|running| running.signal(signal));
+        }
+        if again && self.running.is_empty() {
+            std::process::exit(128 + number);
+        }
+    }
+
+    /// Ctrl-Z: the streams and we stop, and the time until we go on counts for nothing.
+    fn pause(&mut self) {
+        let before = Instant::now();
+        self.running.iter().for_each(|running| running.signal(Signal::SIGTSTP));
+        // Who was told to go on meanwhile would wait for ever.
+        if !self.signals.resumed() {
+            let _ = nix::sys::signal::raise(Signal::SIGSTOP);
+        }
+        self.running.iter().for_each(|running| running.signal(Signal::SIGCONT));
+        let pause = before.elapsed();
+        for moment in [&mut self.timeout, &mut self.grace].into_iter().flatten() {
+            *moment += pause;
+        }
+    }
+
+    /// Takes those who have what they need.
+    fn prepared(&mut self) {
+        while let Some((at, ready)) = self.waiting.ready() {
+            self.preparing -= 1;
+            if self.ending.is_none()
+                && let Err(error) = self.take(at, ready)
+            {
+                self.end(Ending::failed(self.set.folder.display(), &error));
+            }
+        }
+    }
+
+    /// What is left to do once nothing runs.
+    fn finish(mut self) -> Result<u8, Failure> {
+        let ending = self.ending.take().unwrap_or(Ending::Met);
+        ending.tell();
+        let own = |error: io::Error| Failure::io(self.set.folder.join("journal").display(), &error);
+        self.log.write().map_err(own)?;
+        if !matches!(ending, Ending::Met) && (self.set.args.undo || self.undoing) {
+            match Rollback::of(&mut self)?.run()? {
+                None => {}
+                Some(signal) => return Ok(128u8.wrapping_add(signal as u8)),
+            }
+        }
+        let own = |error: io::Error| Failure::io(self.set.folder.join("journal").display(), &error);
+        self.log.note(Act::Finish {
+            verdict: ending.verdict().to_owned(),
+            because: ending.because(),
+        });
+        self.log.sync().map_err(own)?;
+        self.drain(&ending)
+    }
+
+    /// Passes on what is left, however long its reader takes.
+    fn drain(mut self, ending: &Ending) -> Result<u8, Failure> {
+        self.pump.finish();
+        loop {
+            match self.pump.heard() {
+                Some(Told::Failed(error)) => return Err(Failure::io("stdout", &error)),
+                Some(_) => return Ok(ending.code()),
+                None if matches!(ending, Ending::ReaderGone | Ending::Failed(_)) => return Ok(ending.code()),
+                None => {}
+            }
+            self.poll(None);
+            while let Some(heard) = self.signals.next() {
+                if let Heard::End(signal) = heard {
+                    return Ok(128u8.wrapping_add(signal as u8));
+                }
+            }
+        }
+    }
+
+    /// The signal that told us to end since this was asked last.
+    pub fn stopped(&mut self) -> Option<i32> {
+        let mut stopped = None;
+        while let Some(heard) = self.signals.next() {
+            match heard {
+                Heard::End(signal) => stopped = Some(signal),
+                Heard::Pause => self.pause(),
+                Heard::Resume | Heard::Child => {}
+            }
+        }
+        stopped
+    }
+}
+
+/// The number of a signal that has this name.
+fn signal_number(name: &str) -> i32 {
+    name.parse::<Signal>().map_or(0, |signal| signal as i32)
+}
