@@ -56,6 +56,23 @@ pub struct Args {
     #[arg(long)]
     pub undo: bool,
 
+    /// Add the streams of PLAN to the run in this folder, which may be running
+    ///
+    /// They may be after streams of that run, and build on their answers. They are checked as any plan, here and by
+    /// whoever runs the run; it takes them while it runs, or when it is resumed. A stream of the run may do so itself:
+    /// cl-run --add "$CL_RUN" PLAN. The same is a file that ends in .toml or .json, moved into the folder add of the
+    /// run's folder.
+    #[arg(long, value_name = "RUN", requires = "plan", conflicts_with_all = ["resume", "run", "dry_run"])]
+    pub add: Option<PathBuf>,
+
+    /// Refuse additions beyond so many streams in all
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub max_streams: usize,
+
+    /// Refuse additions by streams that were added themselves, beyond so many steps; 0 refuses all
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub max_depth: u32,
+
     /// Stop what runs once the streams that have ended have cost so many US dollars
     #[arg(long, value_name = "USD", value_parser = cost)]
     pub max_cost: Option<f64>,

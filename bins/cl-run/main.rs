@@ -1,5 +1,6 @@
 //! cl-run: runs a plan, resumes it, takes back what it did.
 
+mod add;
 mod args;
 mod dry;
 mod end;

@@ -5,7 +5,7 @@ use crate::journal::Log;
 use crate::pump::Pump;
 use crate::run::{Run, Setting};
 use crate::worktree::hold;
-use crate::{dry, launch};
+use crate::{add, dry, launch};
 use harmony::cli::{self, Failure, reason};
 use harmony::plan::{Act, Entry, Graph, Journal, Plan};
 use harmony::role::Roles;
@@ -34,6 +34,9 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     let Some(path) = &args.plan else {
         return Err(Failure::usage("no plan: name one"));
     };
+    if let Some(run) = &args.add {
+        return add::hand_in(run, path, &roles, WRONG);
+    }
     let document = read_plan("cl-run", path, &roles, WRONG)?;
     let (graph, ranks) = order(&document.plan, &roles)?;
     if args.dry_run {

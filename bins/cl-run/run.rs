@@ -1,9 +1,11 @@
 //! The run itself: streams, signals and time in one loop, until the whole has come to its end.
 
+use crate::add::Additions;
 use crate::args::Args;
 use crate::end::Ending;
 use crate::journal::Log;
 use crate::launch::{self, Ended, Running};
+use crate::open::{order, write_new};
 use crate::prepare::{Needs, Ready, Waiting};
 use crate::pump::{Pump, Told};
 use crate::undo::Rollback;
@@ -11,7 +13,7 @@ use crate::work::{Works, exit_of};
 use crate::worktree::Tree;
 use harmony::cli::{self, Failure, reason};
 use harmony::line::{Event, Exit, Outcome};
-use harmony::plan::{Act, Graph, Journal, Plan, Schedule, Settled, Standing, Worktree};
+use harmony::plan::{Act, Format, Graph, Journal, Plan, Schedule, Settled, Standing, Worktree};
 use harmony::role::Roles;
 use harmony::sink::Folder;
 use harmony::worker::{Heard, Signals};
@@ -27,6 +29,9 @@ use std::time::{Duration, Instant};
 
 /// A signal that comes so soon after another is the same wish: `timeout` tells its child and then the child's group.
 const SAME_WISH: Duration = Duration::from_millis(100);
+
+/// No more streams than these wait at once for locks of other runs, each in a thread; the others are not asked.
+const WAITERS: usize = 64;
 
 /// What a run is made in.
 pub struct Setting<'a> {
@@ -73,6 +78,9 @@ pub struct Run<'a> {
     asked: Option<Instant>,
     /// How many streams have ended, for the log of jobs.
     ended: u64,
+    additions: Additions,
+    /// Whether it was looked for additions at all.
+    looked: bool,
 }
 
 impl<'a> Run<'a> {
@@ -123,6 +131,8 @@ impl<'a> Run<'a> {
             cost: 0.0,
             asked: None,
             ended: 0,
+            additions: Additions::watch(set.folder, set.args.max_streams, set.args.max_depth, journal)?,
+            looked: false,
         })
     }
 
@@ -132,7 +142,7 @@ impl<'a> Run<'a> {
             self.ending = Some(Ending::Unmet("it was being taken back".to_owned()));
         }
         loop {
-            if let Err(error) = self.advance() {
+            if let Err(error) = self.grow().and_then(|()| self.advance()) {
                 self.end(Ending::failed(self.set.folder.display(), &error));
             }
             if self.ending.is_some() && self.running.is_empty() && !self.waiting.is_busy() {
@@ -144,6 +154,32 @@ impl<'a> Run<'a> {
             self.reap();
         }
         self.finish()
+    }
+
+    /// Takes in what was added.
+    fn grow(&mut self) -> io::Result<()> {
+        let looked = std::mem::replace(&mut self.looked, true);
+        if self.ending.is_some() || (looked && !self.additions.any()) {
+            return Ok(());
+        }
+        let Some((plan, acts, files)) = self.additions.take(&self.plan, self.set.roles) else {
+            return Ok(());
+        };
+        if plan != self.plan {
+            let (graph, ranks) = order(&plan, self.set.roles).map_err(|failure| io::Error::other(failure.message))?;
+            let format = match self.set.folder.join(Format::Json.file_name()).exists() {
+                true => Format::Json,
+                false => Format::Toml,
+            };
+            // The plan first: a stream that the journal tells of is one of the plan's.
+            write_new(&self.set.folder.join(format.file_name()), &plan.write(format))?;
+            acts.into_iter().for_each(|act| self.log.note(act));
+            self.log.write()?;
+            self.schedule = self.schedule.grown(graph, &ranks);
+            self.keys.resize(plan.streams.len(), None);
+            self.plan = plan;
+        }
+        files.iter().try_for_each(std::fs::remove_file)
     }
 
     /// Starts what may start, and looks whether the whole has come to its end.
@@ -181,8 +217,7 @@ impl<'a> Run<'a> {
         }
         let free = |at: &usize| {
             let mut locks = self.plan.streams[*at].locks.iter();
-            (room && self.preparing < self.jobs && !locks.any(|lock| self.locked.contains(lock)))
-                || self.may_be_kept(*at)
+            (room && self.preparing < WAITERS && !locks.any(|lock| self.locked.contains(lock))) || self.may_be_kept(*at)
         };
         let Some(at) = self.schedule.ready().find(free) else {
             return Ok(false);
@@ -371,12 +406,6 @@ impl<'a> Run<'a> {
             self.cost += ended.exit.cost_usd.unwrap_or(0.0);
             self.over_with(running.at, ended.exit.outcome);
         }
-        if let Some(most) = self.set.args.max_cost.filter(|most| self.cost >= *most) {
-            self.end(Ending::Unmet(format!(
-                "it has cost {:.2} of {most:.2} US dollars",
-                self.cost
-            )));
-        }
     }
 
     fn log_job(&mut self, running: &Running, ended: &Ended) {
@@ -422,6 +451,10 @@ impl<'a> Run<'a> {
             Standing::Waiting if self.timeout.is_some_and(|timeout| timeout <= now) => self.end(Ending::Timeout),
             Standing::Waiting => {}
         }
+        if let Some(most) = self.set.args.max_cost.filter(|most| self.cost >= *most) {
+            let because = format!("it has cost {:.2} of {most:.2} US dollars", self.cost);
+            self.end(Ending::Unmet(because));
+        }
     }
 
     /// The whole has come to its end: what still runs is told so.
@@ -452,7 +485,11 @@ impl<'a> Run<'a> {
     /// Waits for a signal, for our own threads, or until then.
     pub fn poll(&self, wake: Option<Instant>) {
         let [asked, resumed] = self.signals.fds();
-        let news = [self.pump.news().as_fd(), self.waiting.news().as_fd()];
+        let news = [
+            self.pump.news().as_fd(),
+            self.waiting.news().as_fd(),
+            self.additions.news().as_fd(),
+        ];
         let fds = [asked, resumed].into_iter().chain(news);
         let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let timeout = wake.map_or(PollTimeout::NONE, |at| {

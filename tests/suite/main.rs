@@ -15,6 +15,7 @@ mod progress;
 mod readme;
 mod replay;
 mod roles;
+mod run;
 mod scale;
 mod spawn;
 mod tee;

@@ -31,6 +31,14 @@ pub enum Act {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         cwd: String,
     },
+    /// Streams were added to the plan.
+    Add {
+        /// Which.
+        streams: Vec<String>,
+        /// The stream that added them; empty where that is not known.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        by: String,
+    },
     /// A stream is about to start.
     Start {
         /// Which.
@@ -111,7 +119,9 @@ impl Journal {
                 Act::End { stream, .. } => (stream, Fate::Failed),
                 Act::Skip { stream, .. } => (stream, Fate::Skipped),
                 Act::Unneeded { stream } => (stream, Fate::Unneeded),
-                Act::Begin { .. } | Act::Undo { .. } | Act::Undone { .. } | Act::Finish { .. } => continue,
+                Act::Begin { .. } | Act::Add { .. } | Act::Undo { .. } | Act::Undone { .. } | Act::Finish { .. } => {
+                    continue;
+                }
             };
             if let Some(at) = plan.streams.iter().position(|known| known.name == *stream) {
                 fates[at] = fate;

@@ -6,6 +6,7 @@
 mod check;
 mod fields;
 mod graph;
+mod grow;
 mod journal;
 mod near;
 mod read;

@@ -44,11 +44,27 @@ pub struct Document {
 /// # Errors
 /// What keeps it from being read, or that it is wrong.
 pub fn read_plan(tool: &str, path: &Path, roles: &Roles, wrong: u8) -> Result<Document, Failure> {
-    let name = match path.to_str() {
-        Some("-") => "stdin".to_owned(),
-        _ => path.display().to_string(),
-    };
-    let wrong = |message: String| Failure { message, code: wrong };
+    let name = shown(path);
+    let (text, format) = read_text(path)?;
+    let plan = Plan::read(&text, format, roles).map_err(|problems| {
+        for problem in &problems {
+            cli::complain(tool, &problem.told(&name));
+        }
+        let count = problems.len();
+        Failure {
+            message: format!("{name}: {count} {}", if count == 1 { "error" } else { "errors" }),
+            code: wrong,
+        }
+    })?;
+    Ok(Document { plan, text, format })
+}
+
+/// Reads a plan's document; `-` is stdin.
+///
+/// # Errors
+/// What keeps it from being read.
+pub fn read_text(path: &Path) -> Result<(String, Format), Failure> {
+    let name = shown(path);
     let bytes = if path.as_os_str() == "-" {
         let mut bytes = Vec::new();
         io::stdin().read_to_end(&mut bytes).map(|_| bytes)
@@ -56,19 +72,20 @@ pub fn read_plan(tool: &str, path: &Path, roles: &Roles, wrong: u8) -> Result<Do
         std::fs::read(path)
     };
     let bytes = bytes.map_err(|error| Failure::io(&name, &error))?;
-    let text = String::from_utf8(bytes).map_err(|_| wrong(format!("{name}: it is no UTF-8 text")))?;
-    let format = format_of(path, &text);
-    let plan = Plan::read(&text, format, roles).map_err(|problems| {
-        for problem in &problems {
-            cli::complain(tool, &problem.told(&name));
-        }
-        let count = problems.len();
-        wrong(format!(
-            "{name}: {count} {}",
-            if count == 1 { "error" } else { "errors" }
-        ))
+    let text = String::from_utf8(bytes).map_err(|_| Failure {
+        message: format!("{name}: it is no UTF-8 text"),
+        code: 1,
     })?;
-    Ok(Document { plan, text, format })
+    let format = format_of(path, &text);
+    Ok((text, format))
+}
+
+/// How messages call a file.
+fn shown(path: &Path) -> String {
+    match path.to_str() {
+        Some("-") => "stdin".to_owned(),
+        _ => path.display().to_string(),
+    }
 }
 
 /// How a plan is written, by its file's name and its first character.

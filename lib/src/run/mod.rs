@@ -4,4 +4,4 @@ mod earlier;
 mod folder;
 
 pub use earlier::{durations, earlier};
-pub use folder::{Document, fresh_name, last_line, plan_of_run, read_plan, state_folder};
+pub use folder::{Document, fresh_name, last_line, plan_of_run, read_plan, read_text, state_folder};

@@ -64,6 +64,10 @@ fn every_act_is_described() {
             pid: 1,
             cwd: text(),
         },
+        Act::Add {
+            streams: vec![text()],
+            by: text(),
+        },
         Act::Start {
             stream: text(),
             key: text(),
@@ -91,7 +95,7 @@ fn every_act_is_described() {
     for act in acts {
         // No wildcard: an act that is new does not compile until it stands above, too.
         match &act {
-            Act::Begin { .. } | Act::Start { .. } | Act::End { .. } | Act::Skip { .. } => {}
+            Act::Begin { .. } | Act::Add { .. } | Act::Start { .. } | Act::End { .. } | Act::Skip { .. } => {}
             Act::Unneeded { .. } | Act::Undo { .. } | Act::Undone { .. } | Act::Finish { .. } => {}
         }
         let entry = serde_json::to_value(Entry { ts: 1.0, act }).expect("JSON");
