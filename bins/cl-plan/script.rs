@@ -234,7 +234,9 @@ fn policy(text: &mut String, wait: Option<&Wait>) {
             let _ = write!(options, " --timeout={}", quoted(timeout));
         }
     }
-    // Without a policy of its own the plan is well when each stream is that is not optional.
+    // With a policy of its own the plan says itself what is a failure: none halts the others.
+    let halts = if ours { "1" } else { "" };
+    // Without one the plan is well when each stream is that is not optional.
     let (merge, verdict) = match (ours, options.is_empty()) {
         (true, true) => (
             "cl-merge".to_owned(),
@@ -249,7 +251,8 @@ fn policy(text: &mut String, wait: Option<&Wait>) {
     };
     let _ = write!(
         text,
-        "\n# From the streams to stdout, and what the exit code is.\n\
+        "\n# Whether a failure lets nothing else begin.\nhalts={halts}\n\
+         # From the streams to stdout, and what the exit code is.\n\
          merge() {{ exec 8> >(exec {merge}); }}\n\
          verdict() {{\n  {verdict}\n}}\n"
     );

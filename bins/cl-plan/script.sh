@@ -203,7 +203,7 @@ while ((running)); do
       fate[$one]=failed
       # The reader has what it wants, or is gone: nothing else is to start.
       [ "$code" != 141 ] || over=1 gone=1
-      [ -n "$keep${optional[$one]-}${stand_in[$one]-}" ] || halt=1
+      [ -n "$keep${optional[$one]-}${stand_in[$one]-}" ] || halt=$halts
       ;;
   esac
   advance
