@@ -2,17 +2,15 @@
 
 use crate::work::{Work, exit_of};
 use harmony::line::{Event, Exit, Name, Outcome, Stamper, Ts, header};
-use harmony::run::last_line;
-use harmony::sys::process;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use harmony::run::{Nursery, Status, last_line};
+use nix::sys::signal::Signal;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
 
 /// A stream that runs.
 pub struct Running {
@@ -22,7 +20,7 @@ pub struct Running {
     pub began: Ts,
     /// What it does, for people.
     pub command: String,
-    child: Child,
+    id: i32,
     name: String,
     /// Its file.
     pub file: File,
@@ -39,7 +37,7 @@ pub struct Ended {
 }
 
 /// cl-spawn: the one beside this program, else the one on PATH.
-pub fn spawner() -> OsString {
+fn spawner() -> OsString {
     let beside = std::env::current_exe()
         .ok()
         .and_then(|us| Some(us.parent()?.join("cl-spawn")))
@@ -47,34 +45,37 @@ pub fn spawner() -> OsString {
     beside.unwrap_or_else(|| PathBuf::from("cl-spawn")).into()
 }
 
-/// Starts cl-spawn with its output in `file`. To be called from the thread that ends last.
+/// Starts what starts the streams of a run, each as a cl-spawn.
 ///
 /// # Errors
-/// When no process can be made.
+/// When it cannot be started.
+pub fn nursery(run: &Path) -> io::Result<Nursery> {
+    let mut command = Command::new(spawner());
+    command.arg0("cl-spawn").arg("--serve").env("CL_RUN", run);
+    Nursery::start(command)
+}
+
+/// Starts a stream with its output in `file`.
+///
+/// # Errors
+/// When no process can be asked for.
 pub fn start(
-    spawner: &OsString,
-    run: &Path,
+    nursery: &mut Nursery,
     (at, name): (usize, &str),
     work: &Work,
     file: File,
     held: &[OwnedFd],
 ) -> io::Result<Running> {
-    let mut command = Command::new(spawner);
-    command
-        .arg0("cl-spawn")
-        .args(&work.args)
-        .env("CL_RUN", run)
-        .stdin(match &work.stdin {
-            Some(text) => Stdio::from(in_memory(text)?),
-            None => Stdio::null(),
-        })
-        .stdout(Stdio::from(file.try_clone()?));
-    let held: Vec<_> = held.iter().map(AsFd::as_fd).collect();
-    process::prepare_tool(&mut command, &held);
+    let stdin = match &work.stdin {
+        Some(text) => in_memory(text)?,
+        None => File::open("/dev/null")?.into(),
+    };
+    let mut args = vec!["cl-spawn".to_owned()];
+    args.extend(work.args.iter().cloned());
     Ok(Running {
         at,
         began: Ts::now(),
-        child: command.spawn()?,
+        id: nursery.ask(&args, stdin.as_fd(), file.as_fd(), held)?,
         command: told(&work.args),
         name: name.to_owned(),
         file,
@@ -95,15 +96,17 @@ pub fn told(args: &[String]) -> String {
 
 impl Running {
     /// Tells it something.
-    pub fn signal(&self, signal: Signal) {
-        // It is our child, and was not waited for: its number is no other's.
-        let _ = kill(Pid::from_raw(self.child.id() as i32), signal);
+    pub fn signal(&self, nursery: &Nursery, signal: Signal) {
+        nursery.signal(self.id, signal);
     }
 
     /// How it ended, once it has.
-    pub fn ended(&mut self) -> Option<Ended> {
-        let status = self.child.try_wait().ok()??;
-        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    pub fn ended(&mut self, nursery: &mut Nursery) -> Option<Ended> {
+        let status = nursery.ended(self.id)?;
+        let code = match status {
+            Status::Exited(code) => code,
+            Status::Signalled(signal) => 128 + signal,
+        };
         let exit = match exit_of(&self.file) {
             Ok(Some(exit)) => exit,
             // A file that cannot be read, or be written, has no end.
@@ -113,15 +116,15 @@ impl Running {
     }
 
     /// Says how a stream ended whose cl-spawn did not.
-    fn unsaid(&mut self, status: ExitStatus, code: i32) -> Exit {
-        let because = match status.signal() {
-            Some(signal) => format!("cl-spawn was ended by signal {signal}"),
-            None => format!("cl-spawn ended with {code} and did not say how"),
+    fn unsaid(&mut self, status: Status, code: i32) -> Exit {
+        let because = match status {
+            Status::Signalled(signal) => format!("cl-spawn was ended by signal {signal}"),
+            Status::Exited(_) => format!("cl-spawn ended with {code} and did not say how"),
         };
         let (line, whole) = last_line(&self.file).unwrap_or_default();
         let nothing = line.is_empty();
         let exit = Exit {
-            outcome: if nothing && status.signal().is_none() {
+            outcome: if nothing && matches!(status, Status::Exited(_)) {
                 Outcome::Unstartable
             } else {
                 Outcome::Lost

@@ -92,6 +92,7 @@ fn go(
         started => started.map_err(own("stdout"))?,
     };
     cli::complain("cl-run", &format!("the run is kept in {shown}"));
+    let nursery = launch::nursery(&folder).map_err(own("cl-spawn"))?;
     let (graph, ranks) = order(&plan, roles)?;
     let streams = Folder::open(&folder).map_err(own(&shown))?;
     let setting = Setting {
@@ -99,12 +100,13 @@ fn go(
         roles,
         folder: &folder,
         streams: &streams,
-        spawner: launch::spawner(),
         locks: state_folder().map(|state| state.join("locks")),
     };
-    Run::new(&setting, plan, graph, &ranks, log, &journal, signals, pump, joblog)
-        .map_err(own("this process"))?
-        .until_it_ends()
+    Run::new(
+        &setting, plan, graph, &ranks, log, &journal, signals, pump, nursery, joblog,
+    )
+    .map_err(own("this process"))?
+    .until_it_ends()
 }
 
 /// Has signals wait for us. Before the first thread is started, for another one would hear them in our place.

@@ -15,12 +15,12 @@ use harmony::cli::{self, Failure, reason};
 use harmony::line::{Event, Exit, Outcome};
 use harmony::plan::{Act, Format, Graph, Journal, Plan, Schedule, Settled, Standing, Worktree};
 use harmony::role::Roles;
+use harmony::run::Nursery;
 use harmony::sink::Folder;
 use harmony::worker::{Heard, Signals};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -41,8 +41,6 @@ pub struct Setting<'a> {
     pub folder: &'a Path,
     /// The same, open.
     pub streams: &'a Folder,
-    /// cl-spawn.
-    pub spawner: OsString,
     /// Where the locks of all plans lie.
     pub locks: Option<PathBuf>,
 }
@@ -55,6 +53,8 @@ pub struct Run<'a> {
     pub log: Log,
     signals: Signals,
     pump: Pump,
+    /// Starts the streams.
+    pub nursery: Nursery,
     joblog: Option<File>,
     /// What ran before this and ended well, with the key it ran under.
     before: HashMap<String, String>,
@@ -98,6 +98,7 @@ impl<'a> Run<'a> {
         journal: &Journal,
         signals: Signals,
         pump: Pump,
+        nursery: Nursery,
         joblog: Option<File>,
     ) -> io::Result<Self> {
         let jobs = match set.args.jobs.unwrap_or(plan.jobs) {
@@ -119,6 +120,7 @@ impl<'a> Run<'a> {
             log,
             signals,
             pump,
+            nursery,
             joblog,
             running: Vec::new(),
             preparing: 0,
@@ -338,14 +340,14 @@ impl<'a> Run<'a> {
         self.keys[at] = Some(work.key.clone());
         let file = self.set.streams.begin(&name)?;
         self.pump.begin(at, &name, file.try_clone()?);
-        match launch::start(&self.set.spawner, self.set.folder, (at, &name), &work, file, held) {
+        match launch::start(&mut self.nursery, (at, &name), &work, file, held) {
             Ok(running) => {
                 self.running.push(running);
                 Ok(())
             }
             Err(error) => {
-                let spawner = Path::new(&self.set.spawner).display();
-                self.unstartable(at, &name, format!("{spawner}: {}", reason(&error)))
+                let because = format!("cl-spawn: {}", reason(&error));
+                self.unstartable(at, &name, because)
             }
         }
     }
@@ -394,9 +396,10 @@ impl<'a> Run<'a> {
 
     /// Looks who has ended.
     fn reap(&mut self) {
+        self.nursery.hear();
         let mut place = 0;
         while place < self.running.len() {
-            let Some(ended) = self.running[place].ended() else {
+            let Some(ended) = self.running[place].ended(&mut self.nursery) else {
                 place += 1;
                 continue;
             };
@@ -466,7 +469,9 @@ impl<'a> Run<'a> {
             Ending::Signal(signal) => Signal::try_from(*signal).unwrap_or(Signal::SIGTERM),
             _ => Signal::SIGTERM,
         };
-        self.running.iter().for_each(|running| running.signal(signal));
+        self.running
+            .iter()
+            .for_each(|running| running.signal(&self.nursery, signal));
         self.schedule.over();
         self.waiting.over();
         self.prepared.clear();
@@ -485,12 +490,15 @@ impl<'a> Run<'a> {
     /// Waits for a signal, for our own threads, or until then.
     pub fn poll(&self, wake: Option<Instant>) {
         let [asked, resumed] = self.signals.fds();
-        let news = [
+        let fds = [
+            asked,
+            resumed,
+            self.nursery.fd(),
             self.pump.news().as_fd(),
             self.waiting.news().as_fd(),
             self.additions.news().as_fd(),
-        ];
-        let fds = [asked, resumed].into_iter().chain(news);
+        ]
+        .into_iter();
         let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let timeout = wake.map_or(PollTimeout::NONE, |at| {
             let left = at.saturating_duration_since(Instant::now()).as_millis() + 1;
@@ -526,7 +534,9 @@ impl<'a> Run<'a> {
             self.end(Ending::Signal(number));
         } else {
             let signal = Signal::try_from(number).unwrap_or(Signal::SIGTERM);
-            self.running.iter().for_each(|running| running.signal(signal));
+            self.running
+                .iter()
+                .for_each(|running| running.signal(&self.nursery, signal));
         }
         if again && self.running.is_empty() {
             std::process::exit(128 + number);
@@ -536,12 +546,16 @@ impl<'a> Run<'a> {
     /// Ctrl-Z: the streams and we stop, and the time until we go on counts for nothing.
     fn pause(&mut self) {
         let before = Instant::now();
-        self.running.iter().for_each(|running| running.signal(Signal::SIGTSTP));
+        self.running
+            .iter()
+            .for_each(|running| running.signal(&self.nursery, Signal::SIGTSTP));
         // Who was told to go on meanwhile would wait for ever.
         if !self.signals.resumed() {
             let _ = nix::sys::signal::raise(Signal::SIGSTOP);
         }
-        self.running.iter().for_each(|running| running.signal(Signal::SIGCONT));
+        self.running
+            .iter()
+            .for_each(|running| running.signal(&self.nursery, Signal::SIGCONT));
         let pause = before.elapsed();
         for moment in [&mut self.timeout, &mut self.grace].into_iter().flatten() {
             *moment += pause;

@@ -94,11 +94,10 @@ impl<'r, 'a> Rollback<'r, 'a> {
         };
         let said = |error: io::Error| cli::reason(&error);
         let file = self.folder.begin(name).map_err(said)?;
-        let (set, folder) = (run.set, run.set.folder);
-        let mut running = launch::start(&set.spawner, folder, (at, name), &work, file, &[]).map_err(said)?;
+        let mut running = launch::start(&mut run.nursery, (at, name), &work, file, &[]).map_err(said)?;
         let mut stopped = None;
         loop {
-            if let Some(ended) = running.ended() {
+            if let Some(ended) = running.ended(&mut run.nursery) {
                 if let (Some(signal), Outcome::Cancelled) = (stopped, ended.exit.outcome) {
                     return Ok(Step::Stopped(signal));
                 }
@@ -110,9 +109,10 @@ impl<'r, 'a> Rollback<'r, 'a> {
                 return Ok(Step::Ended(ended.code, because));
             }
             run.poll(None);
+            run.nursery.hear();
             if let Some(signal) = run.stopped() {
                 stopped = Some(signal);
-                running.signal(Signal::try_from(signal).unwrap_or(Signal::SIGTERM));
+                running.signal(&run.nursery, Signal::try_from(signal).unwrap_or(Signal::SIGTERM));
             }
         }
     }

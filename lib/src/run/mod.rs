@@ -2,6 +2,8 @@
 
 mod earlier;
 mod folder;
+mod nursery;
 
 pub use earlier::{durations, earlier};
 pub use folder::{Document, fresh_name, last_line, plan_of_run, read_plan, read_text, state_folder};
+pub use nursery::{Nursery, Status, serve};

@@ -2,7 +2,7 @@
 
 use nix::fcntl::{FcntlArg, fcntl};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// What kind of thing a descriptor leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,4 +86,12 @@ pub fn flock(fd: impl AsFd, wait: bool) -> io::Result<()> {
 pub fn stay_open(fd: impl AsFd) -> io::Result<()> {
     fcntl(fd, FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
     Ok(())
+}
+
+/// A descriptor that another process has sent us.
+///
+/// Only for numbers that recvmsg has just given: each of them once.
+pub fn received(fd: RawFd) -> OwnedFd {
+    // SAFETY: the system has just made this descriptor ours, and nothing else owns it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }

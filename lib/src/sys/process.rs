@@ -141,20 +141,13 @@ pub fn prepare(command: &mut Command, nice: i32) {
     unsafe { command.pre_exec(before_exec) };
 }
 
-/// Prepares a tool of ours that is to run below us: a group of its own, signals as they are by default, `held` open in
-/// it and in what it starts, and death by SIGKILL when the thread dies that starts it.
-///
-/// The descriptors must stay open until it has been started.
-pub fn prepare_tool(command: &mut Command, held: &[BorrowedFd<'_>]) {
+/// Prepares a tool of ours that is to run below us: a group of its own, signals as they are by default, and death by
+/// SIGKILL when the thread dies that starts it.
+pub fn prepare_tool(command: &mut Command) {
     command.process_group(0);
     let parent = nix::unistd::getpid();
-    let held: Vec<i32> = held.iter().map(AsRawFd::as_raw_fd).collect();
     let before_exec = move || {
         SigSet::empty().thread_set_mask()?;
-        for &fd in &held {
-            // SAFETY: it takes integers and touches no memory; what is no descriptor is refused.
-            Errno::result(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })?;
-        }
         if !on_parent_death(libc::SIGKILL, parent) {
             exit_now(128 + libc::SIGKILL);
         }
