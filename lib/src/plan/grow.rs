@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(grown.streams.len(), 3);
         assert_eq!(grown.settings(&grown.streams[2]).retries, Some(2));
         let again = grown.grown(
-            &"[stream.c]\nretries=2\nafter=['a']\nrun=['echo','{{streams.a.text}}{{prompt}}']\n",
+            "[stream.c]\nretries=2\nafter=['a']\nrun=['echo','{{streams.a.text}}{{prompt}}']\n",
             Format::Toml,
             &roles,
         );

@@ -204,10 +204,11 @@ fn a_reader_that_stops_holds_up_nobody() {
     assert_eq!(said(&done.out).len(), 100_000);
 }
 
+/// An answer is never more than one argument.
 #[test]
 fn what_cannot_start_says_so_in_its_stream() {
     let home = scratch();
-    let plan = "name = 'u'\n[stream.a]\nrun = ['no-such-program']\n[stream.b]\nrun = ['echo', '{{file:nowhere}}']\n\
+    let plan = "name = 'u'\n[stream.z]\nrun = ['printf', 'a\\0b']\n[stream.y]\nafter = ['z']\nrun = ['echo', '{{streams.z.text}}']\n[stream.a]\nrun = ['no-such-program']\n[stream.b]\nrun = ['echo', '{{file:nowhere}}']\n\
                 [stream.c]\nagent = 'gemini'\nprompt = 'x'\nargs = ['--x']\nsystem = 'y'\n";
     let done = played(home.path(), plan, &["-k"]).exits(1);
     let ended = outcomes(&done);
@@ -215,6 +216,7 @@ fn what_cannot_start_says_so_in_its_stream() {
         (ended["a"].as_str(), ended["b"].as_str()),
         ("unstartable", "unstartable")
     );
+    assert_eq!((ended["z"].as_str(), ended["y"].as_str()), ("success", "unstartable"));
     assert!(
         done.err.contains("cl-run: b: nowhere: No such file or directory\n"),
         "{}",
