@@ -19,10 +19,7 @@ pub fn rows(data: &Data, table: &mut Table) -> io::Result<()> {
         (
             "first words of `main` beside 7 other claudes, of alone",
             through("main", ""),
-            through(
-                "o$i",
-                " --role $(set -- context suggestions validation; shift $((i % 3)); echo $1)",
-            ),
+            through("o$i", " --role ${roles[i % 3]}"),
             Bar::AtMost(1.15),
         ),
         (
@@ -34,7 +31,9 @@ pub fn rows(data: &Data, table: &mut Table) -> io::Result<()> {
     ] {
         table.row(name, bar, || {
             let live = Live::start(data)?;
-            let others = format!("for i in 1 2 3 4 5 6 7; do {others} > /dev/null 2>&1 & done");
+            let others = format!(
+                "roles=(context suggestions validation); for i in 1 2 3 4 5 6 7; do {others} > /dev/null 2>&1 & done"
+            );
             let (mut ratios, mut alone, mut beside) = (Vec::new(), Vec::new(), Vec::new());
             live.first_words(&main)?;
             for _ in 0..data.runs(9) {

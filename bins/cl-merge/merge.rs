@@ -217,7 +217,8 @@ impl Merge<'_> {
     }
 
     fn left(&mut self, id: Id, sources: &mut Sources) -> io::Result<()> {
-        let cut = self.cut.clone();
+        // What ended by itself, before our patience did, was not cut.
+        let cut = self.cut.clone().filter(|_| sources.get(id).cut);
         let (intake, registry, out) = self.parts(id);
         intake.end(cut.as_deref(), Ts::now(), registry, out)?;
         if let Some(sorter) = &mut self.out.sorter {

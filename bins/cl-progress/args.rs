@@ -28,21 +28,27 @@ use std::time::Duration;
     after_long_help = manual::help(MANUAL)
 )]
 pub struct Args {
-    /// A run folder as cl-tee --split writes it, or a file with a stream; without it stdin is read
+    /// A run folder as cl-tee --split writes it, or a file with a stream, or a run's name; without it stdin is read
     ///
     /// Of a folder all *.ndjson files are read, also in folders inside it and those that appear later; FIFOs are left to
-    /// their readers.
+    /// their readers. One that is empty as yet is waited in; one that is not there is an error. A folder that holds
+    /// nothing but run folders stands for the newest of them, which is the one where a stream began last.
+    ///
+    /// Where there is no such file, RUN is looked up in $XDG_STATE_HOME/cl/runs (~/.local/state/cl/runs): a folder of
+    /// that name (latest, say), or the newest of those named TIME-RUN. Without RUN, and with a terminal for stdin, the
+    /// newest run there is shown. Which one it is, is then told on stderr.
     #[arg(value_name = "RUN")]
     pub run: Option<PathBuf>,
 
     /// How to show it: auto, tty, plain, json or none
     ///
     /// tty is the picture, drawn on the terminal that stderr is, else on the controlling terminal (when only drawing: on
-    /// stdout's). plain is a line for each change of state, and a line a minute while nothing changes. json is an object
-    /// for each change of state or of what a worker does, with all that is known of the stream. plain and json go to
-    /// stderr in the middle of a pipe, and to stdout otherwise. none shows nothing. auto is tty, but plain where the
-    /// environment variable CI is set, TERM is dumb, or there is no terminal: in the middle of a pipe when stderr is
-    /// redirected, otherwise when stdout is.
+    /// stdout's). plain is a log: the day, a line for each change of state with its time, below a
+    /// failure the last of what it said (its stderr, else its answer), once a minute who still runs of those that were
+    /// not told of lately, and at the end what all of it came to. json is an object for each change of state or of what
+    /// a worker does, with all that is known of the stream. plain and json go to stderr in the middle of a pipe, and to
+    /// stdout otherwise. none shows nothing. auto is tty, but plain where the environment variable CI is set, TERM is
+    /// dumb, or there is no terminal: in the middle of a pipe when stderr is redirected, otherwise when stdout is.
     #[arg(
         long,
         value_name = "HOW",
@@ -152,6 +158,10 @@ pub const MANUAL: &manual::Sections = &[
                 "GITHUB_ACTIONS",
                 "true: in lines, an answer stands in a group that folds, and a stream that failed gives an error annotation. No line lets a worker's text act as a command; but what is copied to stdout is copied as it is, so end a pipe there by > /dev/null or cl-wait.",
             ),
+            Item(
+                "XDG_STATE_HOME",
+                "The folder of cl/runs, in which runs are known by their names (~/.local/state).",
+            ),
             Item("COLUMNS", "The width where no terminal tells it."),
             Item("NO_COLOR", "Set: no colours."),
         ],
@@ -163,6 +173,8 @@ pub const MANUAL: &manual::Sections = &[
             Code("cl-merge <(cl-spawn main \"$q\") <(cl-spawn context \"$q\") | cl-progress | cl-wait --need main"),
             Text("In another pane, a run that cl-tee --split writes:"),
             Code("cl-progress run/"),
+            Text("The newest of several runs, as a folder at a time each; the newest of the plan auth:"),
+            Code("cl-progress runs/\ncl-progress auth"),
             Text("A page of a run that is over:"),
             Code("cl-progress --once --progress none --html run.html run/"),
         ],

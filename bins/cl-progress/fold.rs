@@ -47,7 +47,8 @@ impl Fold {
 
     /// A source appears. `name` is for its lines without header, `shown` what to call it.
     pub fn joined(&mut self, id: Id, name: Name, shown: String, regular: bool) {
-        self.intakes.insert(id, Intake::new(name, shown, regular, false));
+        let intake = Intake::new(name, shown, regular, false).of_some_lines();
+        self.intakes.insert(id, intake);
     }
 
     /// Takes whole lines of a source.

@@ -3,7 +3,7 @@
 use harmony::line::Ts;
 use harmony::state::{State, Stream};
 use harmony::sys::terminal::Terminal;
-use harmony::view::{Changes, Look, Screen, alive, change, command_free, logged, object, picture};
+use harmony::view::{Changes, Look, Screen, alive, change, command_free, day, entry, object, picture, total};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::HashMap;
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const BACKLOG: usize = 1 << 20;
 /// A pipe that has room at all takes so much at once.
 const PIECE: usize = 4096;
+/// Whoever was told of so lately is known to be running.
+const LATELY: Duration = Duration::from_secs(30);
 /// How long the last frame or line is waited for.
 const LAST: Duration = Duration::from_millis(500);
 
@@ -75,10 +77,14 @@ pub struct Log {
     /// When each stream ended that has been told to have ended.
     ended: HashMap<usize, Ts>,
     changes: Changes,
+    /// The day that the last line is of, as it was told.
+    day: String,
+    /// When each stream was last told of.
+    said: HashMap<usize, Instant>,
     pending: Vec<u8>,
     left_out: u64,
-    /// When a line was last written.
-    pub said: Instant,
+    /// When it was last told who is still running.
+    pub alive: Instant,
 }
 
 impl Log {
@@ -89,57 +95,82 @@ impl Log {
             actions,
             ended: HashMap::new(),
             changes: Changes::default(),
+            day: String::new(),
+            said: HashMap::new(),
             pending: Vec::new(),
             left_out: 0,
-            said: Instant::now(),
+            alive: Instant::now(),
         }
     }
 
     /// A line of this stream was read: tells what changed.
     pub fn told(&mut self, place: usize, stream: &Stream, at: Ts, look: &Look) {
         if self.changes.look(place, stream, self.json) {
-            let line = if self.json {
-                object(stream, at).to_string()
+            self.said.insert(place, Instant::now());
+            if self.json {
+                self.say(&object(stream, at).to_string());
             } else {
-                let change = change(stream, at, &look.zone);
-                if self.actions {
-                    self.noted(place, &change, stream, at, look)
+                // What belongs to an end is told once.
+                let before = stream.ended.and_then(|ended| self.ended.insert(place, ended));
+                let text = if before.is_some() && before == stream.ended {
+                    self.free(change(stream, at, &look.zone))
                 } else {
-                    change
-                }
-            };
-            self.say(&line);
-        }
-    }
-
-    /// A change in GitHub Actions' notation; what belongs to an end is told once.
-    fn noted(&mut self, place: usize, change: &str, stream: &Stream, at: Ts, look: &Look) -> String {
-        let before = stream.ended.and_then(|ended| self.ended.insert(place, ended));
-        if before.is_some() && before == stream.ended {
-            return command_free(change).into_owned();
-        }
-        logged(change, stream, at, look)
-    }
-
-    /// Tells that it goes on.
-    pub fn alive(&mut self, state: &State, look: &Look) {
-        self.said = Instant::now();
-        if self.json {
-            for (_, stream) in look.streams(state).filter(|(_, stream)| stream.outcome().is_none()) {
-                self.say(&object(stream, Ts::now()).to_string());
+                    entry(stream, at, look, self.actions)
+                };
+                self.line(&text, at, look);
             }
-        } else if let Some(line) = alive(look.streams(state), Ts::now(), &look.zone) {
-            let line = if self.actions {
-                command_free(&line)
-            } else {
-                line.as_str().into()
-            };
-            self.say(&line);
         }
+    }
+
+    /// Tells what still runs and was not told of lately: nothing that is stuck hides behind what is busy.
+    pub fn alive(&mut self, state: &State, look: &Look) {
+        let (at, now) = (Instant::now(), Ts::now());
+        self.alive = at;
+        let said = |place: &usize| {
+            self.said
+                .get(place)
+                .is_some_and(|said| at.duration_since(*said) < LATELY)
+        };
+        let quiet = look.streams(state).filter(|(place, _)| !said(place));
+        if self.json {
+            let running = quiet.filter(|(_, stream)| stream.outcome().is_none());
+            let objects: Vec<String> = running.map(|(_, stream)| object(stream, now).to_string()).collect();
+            for object in objects {
+                self.say(&object);
+            }
+        } else if let Some(line) = alive(quiet, now, &look.zone) {
+            self.line(&self.free(line), now, look);
+        }
+    }
+
+    /// Tells what it came to.
+    pub fn total(&mut self, state: &State, look: &Look) {
+        let now = Ts::now();
+        if let Some(line) = total(state, now, look).filter(|_| !self.json) {
+            self.line(&self.free(line), now, look);
+        }
+    }
+
+    /// A line that is no command to whoever reads the log.
+    fn free(&self, line: String) -> String {
+        if self.actions {
+            command_free(&line).into_owned()
+        } else {
+            line
+        }
+    }
+
+    /// A line with a time, and before it the day, where that is another.
+    fn line(&mut self, text: &str, at: Ts, look: &Look) {
+        let day = day(at, &look.zone);
+        if day != self.day {
+            self.say(&day);
+            self.day = day;
+        }
+        self.say(text);
     }
 
     fn say(&mut self, line: &str) {
-        self.said = Instant::now();
         if self.pending.len() > BACKLOG {
             self.left_out += 1;
             return;
@@ -221,5 +252,46 @@ impl Output {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Seek};
+
+    #[test]
+    fn what_is_stuck_does_not_hide_behind_what_is_busy() {
+        let mut state = State::default();
+        let mut log = Log::new(tempfile::tempfile().unwrap(), false, false);
+        let look = Look {
+            color: false,
+            messages: 0,
+            only: Vec::new(),
+            zone: harmony::view::TimeZone::UTC,
+        };
+        let now = Ts::now().seconds();
+        for stream in ["stuck", "busy"] {
+            let line = format!(
+                r#"{{"cl":{{"stream":"{stream}","seq":1,"ts":{now:.6}}},"type":"cl","subtype":"start","attempt":1}}"#
+            );
+            let place = state.line(line.as_bytes()).unwrap();
+            log.told(place, &state.streams()[place], Ts::now(), &look);
+        }
+        log.alive(&state, &look);
+        let long_ago = Instant::now().checked_sub(LATELY).unwrap();
+        log.said.insert(0, long_ago);
+        log.alive(&state, &look);
+        log.total(&state, &look);
+        log.flush().unwrap();
+        let mut text = String::new();
+        log.file.rewind().unwrap();
+        log.file.read_to_string(&mut text).unwrap();
+        let still: Vec<&str> = text.lines().filter(|line| line.contains("still running")).collect();
+        assert!(still.len() == 1 && still[0].contains("running: stuck (0s"), "{text}");
+        assert!(
+            !still[0].contains("busy") && text.trim_end().ends_with("2 running (0s, 0 lines)"),
+            "{text}"
+        );
     }
 }

@@ -9,16 +9,18 @@ use crate::signals::{self, DRAWING, Signals};
 use crate::watch::Watch;
 use harmony::cli::{Failure, complain, reason};
 use harmony::line::{Name, Ts};
+use harmony::runs;
 use harmony::source::{Named, Place, Sources, Step};
+use harmony::state::Stream;
 use harmony::sys::startup::was_closed;
 use harmony::sys::terminal::{Size, Terminal};
-use harmony::view::{Look, TimeZone, change, logged, object, picture};
+use harmony::view::{Look, TimeZone, command_free, day, entry, object, picture, total};
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -26,16 +28,12 @@ use std::sync::atomic::Ordering;
 const LONGEST: usize = 8 << 20;
 
 /// Runs the tool; gives its exit code.
-pub fn run(args: Args) -> Result<u8, Failure> {
+pub fn run(mut args: Args) -> Result<u8, Failure> {
+    args.run = meant(args.run)?;
     let reads_stdin = args.run.is_none();
     let mut surroundings = Surroundings::find();
     if reads_stdin && was_closed(0) {
         return Err(Failure::io("stdin", &Errno::EBADF.into()));
-    }
-    if reads_stdin && io::stdin().is_terminal() {
-        return Err(Failure::usage(
-            "stdin is a terminal: pipe a stream in, or name a run folder",
-        ));
     }
     let reports = Reports::asked(&args)?;
     if args.once {
@@ -55,6 +53,33 @@ pub fn run(args: Args) -> Result<u8, Failure> {
         }
     }
     watch(&args, how, surroundings, reports)
+}
+
+/// The run that is meant: the one that was named, or at a terminal without a name the newest; else stdin. Where it is
+/// another than what was typed, that is said.
+fn meant(typed: Option<PathBuf>) -> Result<Option<PathBuf>, Failure> {
+    let home = runs::home();
+    let found = match &typed {
+        Some(path) => runs::find(path, home.as_deref()).map_err(|error| {
+            let mut failure = Failure::io(path.display(), &error);
+            if error.kind() == io::ErrorKind::NotFound {
+                failure.message += "; to be there before a run begins, make its folder";
+            }
+            failure
+        })?,
+        None if was_closed(0) || !io::stdin().is_terminal() => return Ok(None),
+        None => home.as_deref().and_then(runs::newest).ok_or_else(|| {
+            let place = home.map(|home| format!(" (in {} there is none)", home.display()));
+            Failure::usage(format!(
+                "stdin is a terminal: pipe a stream in, or name a run{}",
+                place.unwrap_or_default()
+            ))
+        })?,
+    };
+    if typed.as_ref() != Some(&found) {
+        complain("cl-progress", &format!("this is {}", found.display()));
+    }
+    Ok(Some(found))
 }
 
 /// What we were started in.
@@ -166,10 +191,6 @@ fn sources(follows: bool) -> Result<Sources, Failure> {
 }
 
 fn add(sources: &mut Sources, place: Place, run: Option<&Path>) -> Result<(), Failure> {
-    if let Some(run) = run {
-        // Said now rather than as a source that failed: there is no other.
-        run.metadata().map_err(|error| Failure::io(run.display(), &error))?;
-    }
     let name = run.is_none().then(|| Name::near("stdin"));
     // With one source, no name is given twice.
     let _ = sources.add(&[Named { name, place }]);
@@ -207,7 +228,7 @@ fn once(args: &Args, reports: &Reports, actions: bool) -> Result<u8, Failure> {
     add(&mut sources, place, args.run.as_deref())?;
     let mut fold = Fold::new(args.agent, false, reports.any());
     let mut failed = false;
-    let told: &mut dyn FnMut(usize, &harmony::state::Stream, Ts) = &mut |_, _, _| {};
+    let told: &mut dyn FnMut(usize, &Stream, Ts) = &mut |_, _, _| {};
     loop {
         let mut joined = None;
         match sources.next(None).map_err(|error| Failure::io("epoll", &error))? {
@@ -250,16 +271,26 @@ fn frame(how: How, fold: &Fold, look: &Look, actions: bool) -> String {
     let lines: Vec<String> = match how {
         How::None => Vec::new(),
         How::Plain => {
-            let of = |stream: &harmony::state::Stream| {
-                let at = stream.ended.unwrap_or(now);
-                let change = change(stream, at, &look.zone);
+            let at = |stream: &Stream| stream.ended.unwrap_or(now);
+            let mut lines = Vec::new();
+            let mut today = String::new();
+            for (_, stream) in look.streams(state) {
+                let day = day(at(stream), &look.zone);
+                if day != today {
+                    lines.push(day.clone());
+                    today = day;
+                }
+                lines.push(entry(stream, at(stream), look, actions));
+            }
+            let free = |line: String| {
                 if actions {
-                    logged(&change, stream, at, look)
+                    command_free(&line).into_owned()
                 } else {
-                    change
+                    line
                 }
             };
-            look.streams(state).map(|(_, stream)| of(stream)).collect()
+            lines.extend(total(state, now, look).map(free));
+            lines
         }
         How::Json => look
             .streams(state)

@@ -211,7 +211,7 @@ impl Watch {
             Output::Live(_) if turn.dirty() => Some(turn.drawn + self.interval),
             Output::Live(_) => running().then(|| turn.drawn + TICK),
             Output::Log(log) if log.busy() && !turn.listed => Some(now),
-            Output::Log(log) => running().then(|| log.said + ALIVE),
+            Output::Log(log) => running().then(|| log.alive + ALIVE),
         }
     }
 
@@ -228,7 +228,7 @@ impl Watch {
                 if turn.dirty() && now >= turn.drawn + self.interval {
                     turn.shown(now);
                 }
-                if due && now >= log.said + ALIVE {
+                if due && now >= log.alive + ALIVE {
                     log.alive(&self.fold.state, &self.look);
                 }
                 log.flush()
@@ -357,6 +357,7 @@ impl Watch {
                 for (place, stream) in look.streams(state) {
                     log.told(place, stream, stream.ended.unwrap_or(stream.last_seen), look);
                 }
+                log.total(state, look);
                 Ok(())
             }
             Output::Nowhere => Ok(()),

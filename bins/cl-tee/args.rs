@@ -67,7 +67,8 @@ pub struct Args {
     /// What to do when a SINK's reader is a whole --buffer behind: spill, block, drop or close
     ///
     /// spill goes on on disk, in a file without a name in $TMPDIR, up to --spill; when that is full, or the disk is,
-    /// whole lines are left out as by drop, which is told on stderr and in the exit status. block waits for the
+    /// whole lines are left out as by drop, which is told on stderr and in the exit status; a reader that has begun a
+    /// line of which 64K and more are to come is then given up. block waits for the
     /// reader, and so holds up everything. drop leaves out whole lines; the reader gets a gap event for each stream
     /// before the next line, which says what is missing, and never misses a stream's exit event; for lines that are
     /// not of a cl stream there can be no event, and stderr tells at the end. close gives the sink up.

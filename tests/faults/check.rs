@@ -1,6 +1,6 @@
 //! What must hold of a case that is over, whatever was done to it.
 
-use crate::commands::Site;
+use crate::commands::{Site, tee_limit};
 use crate::plan::{Case, Disk, Filter, Join, Policy, Reader, Target, Tee, Work};
 use crate::prose;
 use crate::record::{End, Record, Stream};
@@ -72,6 +72,7 @@ pub fn check(case: &Case, site: &Site, seen: &Outcome) -> Report {
     if seen.hangs.is_empty() {
         check.codes();
         check.records();
+        check.shown();
     }
     check.report
 }
@@ -310,12 +311,12 @@ impl Check<'_> {
         } = *tee;
         let files = self.site.files(tee);
         let whole = self.passes(at);
-        let failed = self.seen.filters[at].code() == Some(1);
         // A disk that was full is told; where it is not told, nothing is missing.
         let told = self.seen.filters[at]
             .code()
             .is_some_and(|code| code == 1 || code == 143);
-        let full = matches!(disk, Some(Disk::Files | Disk::Limit(_))) || (disk.is_some() && self.site.room.is_none());
+        let limited = disk.is_some() && tee_limit(self.site, tee).is_some();
+        let full = disk == Some(Disk::Files) || limited;
         if file {
             let mut record = Record::default();
             record.read(&fs::read(files.join("all.ndjson")).unwrap_or_default());
@@ -331,15 +332,43 @@ impl Check<'_> {
         if let (Some(how), Some(bytes)) = (fifo, &self.seen.fifo) {
             let mut record = Record::default();
             record.read(bytes);
-            let gives_up = matches!(how, Reader::Dies(_)) || (on_full == "close" && failed);
-            let drops = on_full == "drop" || (on_full == "spill" && disk.is_some() && told);
-            self.record(
-                "the FIFO",
-                record,
-                whole && !gives_up && !(on_full == "close" && told),
-                drops,
-            );
+            let short = told && (disk == Some(Disk::Spill) || limited);
+            // Where the disk has no room for the rest of a long line that the reader has begun, no gap can be told of.
+            let may_give_up = on_full == "close" || (short && matches!(on_full, "spill" | "drop"));
+            let given_up = told && may_give_up && self.gives_up(tee);
+            let drops = on_full == "drop" || (on_full == "spill" && short);
+            let gone = matches!(how, Reader::Dies(_)) || given_up;
+            self.record("the FIFO", record, whole && !gone, drops);
         }
+    }
+
+    /// What cl-progress tells to be lost must be lost.
+    fn shown(&mut self) {
+        let shows = |filter: &Filter| matches!(filter, Filter::Progress { .. });
+        let Some(at) = self.case.filters.iter().position(shows) else {
+            return;
+        };
+        let torn = (0..self.case.spawns.len()).any(|spawn| self.forced(Target::Spawn(spawn)));
+        let said = fs::read_to_string(self.site.folder.join("err/cl-progress")).unwrap_or_default();
+        // A line a change: as JSON with a member, in words only where there is something to tell.
+        let lies = said.lines().find(|line| match line.split_once("\"lost\":") {
+            Some((_, rest)) => !rest.starts_with(['0', 'n']),
+            None => line.contains(" lost)"),
+        });
+        if let Some(line) = lies.filter(|_| !torn && self.passes(at)) {
+            self.wrong(format!("cl-progress tells of a loss: {line}"));
+        }
+    }
+
+    /// Whether cl-tee says that it gave up the FIFO's reader.
+    fn gives_up(&self, tee: &Tee) -> bool {
+        let program = if tee_limit(self.site, tee).is_some() {
+            "sh"
+        } else {
+            "cl-tee"
+        };
+        let said = fs::read_to_string(self.site.folder.join("err").join(program)).unwrap_or_default();
+        said.lines().any(|line| line.contains("sink.fifo: given up: "))
     }
 
     /// A success that cl-wait tells of must be one.
@@ -370,16 +399,17 @@ impl Check<'_> {
                         self.wrong(format!("{place}: {name}: {why}"));
                     }
                 }
-                // Nobody may know of one that was ended before its first word: on a pipe, or when cl-merge is to end.
-                None if whole
-                    && !(forced
-                        && (self.case.join == Join::Pipe || self.sent(Target::Filter(0), Signal::SIGTERM) > 0)) =>
-                {
+                // On a pipe nobody may know of one that was ended before its first word.
+                None if whole && !(forced && self.case.join == Join::Pipe) => {
                     self.report.lost += self.ledgers[at].iter().map(|ledger| ledger.written).sum::<u64>();
                     self.wrong(format!("{place}: {name} is missing"));
                 }
                 None => {}
             }
+        }
+        let told = record.streams.remove("cl-merge");
+        if let Err(why) = self.of_sources(told, whole, gaps) {
+            self.wrong(format!("{place}: cl-merge: {why}"));
         }
         for (name, stream) in record.streams {
             let halves = stream.torn > 0 && (0..self.case.spawns.len()).any(|at| self.forced(Target::Spawn(at)));
@@ -388,6 +418,32 @@ impl Check<'_> {
                 self.wrong(format!("{place}: a stream {name} that nobody wrote: {stream:?}"));
             }
         }
+    }
+
+    /// Checks what cl-merge says of its sources.
+    fn of_sources(&self, told: Option<Stream>, whole: bool, gaps: bool) -> Result<(), String> {
+        let Filter::Merge { verbose, .. } = self.case.filters[0] else {
+            return Ok(());
+        };
+        let told = told.unwrap_or_default();
+        if told.gaps > 0 && !gaps {
+            return Err(format!("a gap of {} lines", told.gaps));
+        }
+        let sources = match self.case.join {
+            Join::Pipe => 1,
+            Join::Fifos => self.case.spawns.len() + usize::from(self.case.unopened),
+        };
+        let all = if verbose { sources } else { 0 };
+        let (joins, leaves) = (told.joins, told.leaves);
+        // Who was told to end hears out its writers for so long as cl-merge waits for what never comes, and not for longer.
+        let unheard = self.case.unopened
+            && (1..self.case.filters.len()).any(|at| self.sent(Target::Filter(at), Signal::SIGTERM) > 0);
+        let told_all = whole && told.gaps == 0 && !unheard;
+        let (most, missing) = (joins.max(leaves), joins.min(leaves) < all && told_all);
+        if most > all || missing || !told.attempts.is_empty() {
+            return Err(format!("{joins} joins and {leaves} leaves of {all} sources"));
+        }
+        Ok(())
     }
 
     fn stream(&mut self, at: usize, stream: &Stream, whole: bool, gaps: bool) -> Result<(), String> {

@@ -36,7 +36,7 @@ impl Reading {
 
     /// Waits for the end. No writer will come any more, where none came yet.
     pub fn end(self) -> Taken {
-        self.over.store(true, Ordering::Relaxed);
+        self.over.store(true, Ordering::SeqCst);
         self.thread.join().expect("a reader does not fail")
     }
 }
@@ -72,13 +72,14 @@ fn read(mut from: File, how: Reader, over: &AtomicBool) -> Taken {
                 }
             }
         }
-        // A FIFO without a writer yet is not at its end.
+        // A FIFO without a writer yet is not at its end. Asked before the look: what was written until then is seen by it.
+        let none_will_come = over.load(Ordering::SeqCst);
         let ready = poll(
             &mut [PollFd::new(from.as_fd(), PollFlags::POLLIN)],
             PollTimeout::from(20u8),
         );
         if ready == Ok(0) {
-            if over.load(Ordering::Relaxed) {
+            if none_will_come {
                 return all;
             }
             continue;

@@ -16,6 +16,9 @@ pub struct Stream {
     pub stamped: bool,
     pub torn: usize,
     pub turns: usize,
+    /// What cl-merge says of its sources, in a stream of its own.
+    pub joins: usize,
+    pub leaves: usize,
     pub end: End,
 }
 
@@ -68,7 +71,7 @@ impl Record {
             Some(_) if own == Some(b"final") => self.cut = true,
             half => self.wrong.extend(half),
         }
-        if let Some(b"join" | b"leave" | b"partial") = own {
+        if own == Some(b"partial") {
             return;
         }
         let event = own.and_then(|_| Event::read(line));
@@ -94,6 +97,11 @@ impl Record {
                 .push(format!("{name}: line {first} comes after line {}", stream.seq));
         }
         stream.seq = head.seq;
+        match own {
+            Some(b"join") => return stream.joins += 1,
+            Some(b"leave") => return stream.leaves += 1,
+            _ => {}
+        }
         match event {
             Some(Event::Start(start)) => {
                 // Only cl-spawn knows what it runs.

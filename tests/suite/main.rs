@@ -3,6 +3,7 @@
 // A test that panics has failed, which is what is wanted.
 #![allow(clippy::unwrap_used)]
 
+mod browser;
 mod docs;
 mod harness;
 mod hostile;

@@ -85,9 +85,7 @@ impl Account {
                 if let Some(result) = &mut self.result {
                     result.text = None;
                 }
-                self.texts.clear();
-                self.kept = 0;
-                self.open.clear();
+                self.forget();
             }
             Fact::Retry { because, .. } => self.retrying = Some(because.clone()),
             Fact::Text { text, sub: false } => self.write(text.clone()),
@@ -149,8 +147,7 @@ impl Account {
             }
         }
         // A result tells its own turn's tokens, an interrupted one tells none, and the messages are all there is.
-        let told = result.usage.filter(|usage| *usage != Usage::default());
-        self.settled += told.unwrap_or_else(|| self.unsettled());
+        self.settled += result.tokens().unwrap_or_else(|| self.unsettled());
         self.messages.clear();
         self.further = Usage::default();
         // What a conversation has cost grows from result to result; one that was resumed began with more than nothing.
@@ -159,7 +156,20 @@ impl Account {
             self.spend(step);
         }
         self.total = result.cost.unwrap_or(self.total);
+        if result.stands_for_its_turn() {
+            // Nothing that was written in it is the answer then, and what went wrong was overcome.
+            self.worked = true;
+            (self.retrying, self.trouble, self.earlier) = (None, None, None);
+            self.forget();
+        }
         self.result = Some(result);
+    }
+
+    /// Forgets what the turn wrote.
+    fn forget(&mut self) {
+        self.texts.clear();
+        self.kept = 0;
+        self.open.clear();
     }
 
     fn spend(&mut self, step: f64) {
@@ -248,8 +258,7 @@ impl Account {
 
     /// Whether the last turn has ended with a result that its agent calls good.
     pub fn is_good(&self) -> bool {
-        let good = |result: &ResultFact| !result.error && !result.subtype.starts_with("error");
-        !self.in_turn && self.result.as_ref().is_some_and(good)
+        !self.in_turn && self.result.as_ref().is_some_and(ResultFact::is_good)
     }
 
     /// The answer: the last result's text, else what the last turn wrote, else what an earlier turn said.

@@ -3,7 +3,7 @@
 use super::soft::{Members, Object, Part, Soft, brief, each, members, object, part, short, slowly, what};
 use super::status::http_status;
 use super::tasks::Tasks;
-use super::{Fact, ResultFact};
+use super::{Due, Fact, ResultFact};
 use crate::line::{Index, Usage};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -169,6 +169,26 @@ members! {
 struct ModelUsage<'a> {
     #[serde(borrow, rename = "costUSD")]
     cost: Soft<'a>,
+}
+
+/// When a line has to be read: what the answer consists of, tools that come and go, attempts to reach the API and a
+/// turn's beginning can wait.
+pub(super) fn due(line: &[u8], index: &Index) -> Due {
+    let Some(members) = index.members(line) else {
+        return Due::Now;
+    };
+    let mut due = Due::Now;
+    for (name, value) in members {
+        match (name, value) {
+            (b"type", b"\"assistant\"" | b"\"user\"" | b"\"stream_event\"") => due = Due::Later,
+            (b"type", b"\"system\"") => {}
+            (b"type", _) => return Due::Now,
+            (b"subtype", b"\"init\"") => due = Due::Begins,
+            (b"subtype", b"\"api_retry\"") => due = Due::Later,
+            _ => {}
+        }
+    }
+    due
 }
 
 impl Lines {

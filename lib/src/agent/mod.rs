@@ -12,6 +12,7 @@ mod opencode;
 mod recognise;
 mod soft;
 mod status;
+mod tally;
 mod tasks;
 
 use crate::line::{Index, Top, Usage, object};
@@ -19,6 +20,7 @@ pub use account::Account;
 pub use kept::is_kept;
 pub use launch::{Ask, Launch, Session, command, message};
 use std::path::Path;
+pub use tally::Tally;
 
 /// Which CLI a worker is, as far as its lines are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -208,6 +210,34 @@ pub struct ResultFact {
     pub queued: u64,
 }
 
+impl ResultFact {
+    /// Whether it tells all that its turn's other lines would tell: the session, the answer and the tokens.
+    pub fn stands_for_its_turn(&self) -> bool {
+        let answers = self.text.as_ref().is_some_and(|text| !text.is_empty());
+        answers && self.is_good() && self.tokens().is_some() && self.session.is_some()
+    }
+
+    /// Whether its agent calls it good.
+    pub fn is_good(&self) -> bool {
+        !self.error && !self.subtype.starts_with("error")
+    }
+
+    /// Its turn's tokens; an interrupted one has none.
+    pub fn tokens(&self) -> Option<Usage> {
+        self.usage.filter(|usage| *usage != Usage::default())
+    }
+}
+
+/// When what a line says has to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Now,
+    /// Nothing that it says matters before its turn has a result.
+    Later,
+    /// The same, but that a turn begins.
+    Begins,
+}
+
 /// More denied tools than one result tells.
 const MANY_DENIALS: usize = 1000;
 
@@ -251,30 +281,39 @@ impl Reader {
     /// Appends what one stdout line says, with or without the stream's header; a line that is not the agent's says
     /// nothing.
     pub fn read(&mut self, line: &[u8], facts: &mut Vec<Fact>) {
-        let before = facts.len();
-        if let Lines::Claude(lines) = &mut self.lines {
+        if let Lines::Claude(_) = self.lines {
             self.index.stamped(line);
-            lines.read(line, &self.index, facts);
-        } else {
-            self.rest(line, facts);
         }
-        facts[before..].iter_mut().for_each(Fact::bound);
+        self.read_on(line, facts);
     }
 
     /// Checks a line without header as [`object`](crate::line::object) does, and appends what it says.
     #[inline]
     pub fn object(&mut self, line: &[u8], facts: &mut Vec<Fact>) -> Option<Top> {
+        let (top, _) = self.look(line);
+        self.read_on(line, facts);
+        top
+    }
+
+    /// Checks a line without header, and tells when it has to be read.
+    #[inline]
+    fn look(&mut self, line: &[u8]) -> (Option<Top>, Due) {
+        if !matches!(self.lines, Lines::Claude(_)) {
+            return (object(line), Due::Now);
+        }
+        let top = self.index.object(line);
+        (top, claude::due(line, &self.index))
+    }
+
+    /// Appends what the line says that was looked at last.
+    fn read_on(&mut self, line: &[u8], facts: &mut Vec<Fact>) {
         let before = facts.len();
-        let top = if let Lines::Claude(lines) = &mut self.lines {
-            let top = self.index.object(line);
+        if let Lines::Claude(lines) = &mut self.lines {
             lines.read(line, &self.index, facts);
-            top
         } else {
             self.rest(line, facts);
-            object(line)
-        };
+        }
         facts[before..].iter_mut().for_each(Fact::bound);
-        top
     }
 
     fn rest(&mut self, line: &[u8], facts: &mut Vec<Fact>) {

@@ -116,6 +116,8 @@ pub struct Intake {
     by_name: HashMap<Box<str>, usize>,
     /// The stream of the line before: mostly that of the next one, too.
     last: usize,
+    /// Whether holes are told; not where somebody else takes most of the lines.
+    tells_holes: bool,
     stamped: Option<Box<Stamped>>,
 }
 
@@ -131,8 +133,15 @@ impl Intake {
             streams: Vec::new(),
             by_name: HashMap::new(),
             last: 0,
+            tells_holes: true,
             stamped: None,
         }
+    }
+
+    /// The same for whoever takes most lines past it, and notices holes itself: it tells of none.
+    pub fn of_some_lines(mut self) -> Self {
+        self.tells_holes = false;
+        self
     }
 
     /// Whether any stream was seen in this source.
@@ -246,6 +255,7 @@ impl Intake {
             // What a reader says, not a stream that owes an end.
             return (out.wants(head.stream), None);
         }
+        let tells_holes = self.tells_holes;
         let stream = self.stream(head.stream, all, out);
         let hole = match own {
             Some(b"gap") => {
@@ -273,7 +283,7 @@ impl Intake {
                 all.set_ended(at, ended);
             }
         }
-        (stream.at.is_some(), hole)
+        (stream.at.is_some(), hole.filter(|_| tells_holes))
     }
 
     fn stream(&mut self, name: &str, all: &mut Registry, out: &mut impl Out) -> &mut Stream {
@@ -346,8 +356,9 @@ impl Intake {
         let Some(Header { stream, seq, .. }) = header(half) else {
             return self.stamp(None, now, all, out, |stamped, made| stamped.event(&event, now, made));
         };
+        let tells_holes = self.tells_holes;
         let state = self.stream(stream, all, out);
-        let hole = state.sequence.see(seq);
+        let hole = state.sequence.see(seq).filter(|_| tells_holes);
         if let (true, Ok(name)) = (state.at.is_some(), Name::new(stream)) {
             if let Some(hole) = hole {
                 gap(stream, hole, now, &mut all.made);

@@ -80,6 +80,8 @@ pub struct Source {
     pub named: bool,
     /// Whether it is a regular file.
     pub regular: bool,
+    /// Whether it was left before its end, by [`Sources::finish`].
+    pub cut: bool,
     path: Option<PathBuf>,
     input: Option<Input>,
     /// What was read of a line that has not ended.
@@ -277,6 +279,7 @@ impl Sources {
         self.awaited.clear();
         for id in 0..self.list.len() {
             if self.list[id].input.is_some() {
+                self.list[id].cut = true;
                 self.leave(id);
             }
         }
@@ -412,6 +415,7 @@ impl Sources {
             shown,
             named,
             regular: input.regular,
+            cut: false,
             path: path.clone(),
             input: Some(input),
             carry: Vec::new(),

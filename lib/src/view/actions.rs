@@ -4,26 +4,19 @@
 //! `##[name …]…` anywhere in one. So every line of ours begins with something else, and no `##` is left.
 
 use super::clean::clean;
-use super::live::Look;
 use super::report::Told;
 use super::row::Style;
-use crate::line::Ts;
-use crate::state::Stream;
 use std::borrow::Cow;
 
 /// So many lines of an answer are shown, each of so many columns.
 const LINES: usize = 200;
 const COLUMNS: usize = 1000;
 
-/// The line of a change, and below it what belongs to a stream's end, where that is the change.
-pub fn logged(change: &str, stream: &Stream, at: Ts, look: &Look) -> String {
-    let mut text = command_free(change).into_owned();
-    if stream.outcome().is_none() {
-        return text;
-    }
-    let told = Told::new(0, stream, at, look);
+/// What belongs to a stream's end: its answer in a group, and an annotation where it failed.
+pub(super) fn logged(told: &Told<'_>) -> String {
+    let (mut text, name) = (String::new(), &told.stream.name);
     if let Some(answer) = told.answer() {
-        text.push_str(&format!("\n::group::{}: its answer", data(&stream.name)));
+        text.push_str(&format!("\n::group::{}: its answer", data(name)));
         let mut lines = answer.lines();
         for line in lines.by_ref().take(LINES) {
             text.push_str("\n| ");
@@ -36,7 +29,7 @@ pub fn logged(change: &str, stream: &Stream, at: Ts, look: &Look) -> String {
         text.push_str("\n::endgroup::");
     }
     if told.mark.0 == Style::Bad {
-        let title = property(&format!("{}: {}", stream.name, told.state));
+        let title = property(&format!("{name}: {}", told.state));
         text.push_str(&format!("\n::error title={title}::{}", data(&told.because)));
     }
     text

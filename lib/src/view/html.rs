@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 const CSS: &str = include_str!("page/page.css");
 const JS: &str = include_str!("page/page.js");
 /// Digests of the two, by which the policy knows them.
-const CSS_DIGEST: &str = "sha256-F0RmNmuW1mV4wSgXzI1GZ3zAXV3zvlXvp0Tb3LO6mE4=";
+const CSS_DIGEST: &str = "sha256-bzUQRkEm93Kg85fMj91FIH77LTpLYyWEpVft3Ol9qQs=";
 const JS_DIGEST: &str = "sha256-ZiInLfqvaPFySL4MpEPDtKFhgdyYD2lr20c+ZkeJ/h4=";
 
 /// What a browser shows without effort.
@@ -81,13 +81,15 @@ fn table(report: &Report<'_>, out: &mut String) {
     for told in &report.streams {
         let (style, mark) = told.mark;
         let (class, name, agent) = (class(style), &told.stream.name, escape(&told.agent));
+        let unit = if told.turns == "1" { "turn" } else { "turns" };
         let (state, time, turns, tokens, cost) = (told.state, &told.time, &told.turns, &told.tokens, &told.cost);
         put(
             out,
             format_args!(
                 "<tr data-stream=\"{name}\" data-state=\"{class}\"><td class=\"name\">{name}</td>\
                  <td class=\"state {class}\">{mark} {state}</td><td>{agent}</td><td class=\"number\">{time}</td>\
-                 <td class=\"number\">{turns}</td><td class=\"number\">{tokens}</td><td class=\"number\">{cost}</td>\
+                 <td class=\"number\" data-unit=\" {unit}\">{turns}</td>\
+                 <td class=\"number\" data-unit=\" tokens\">{tokens}</td><td class=\"number\">{cost}</td>\
                  <td class=\"because\">{}</td></tr>\n",
                 escape(&told.because)
             ),
@@ -101,7 +103,7 @@ fn table(report: &Report<'_>, out: &mut String) {
         put(
             out,
             format_args!(
-                "<tfoot><tr><td colspan=\"5\">In all</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td></td></tr></tfoot>\n",
+                "<tfoot><tr><td colspan=\"5\">In all</td><td class=\"number\" data-unit=\" tokens\">{}</td><td class=\"number\">{}</td><td></td></tr></tfoot>\n",
                 words::count(tokens),
                 words::dollars(cost)
             ),
@@ -124,28 +126,50 @@ fn timeline(report: &Report<'_>, look: &Look, out: &mut String) {
         );
     }
     out.push_str("<span>a dot is a result, red where something went wrong</span></p>\n");
-    let clock = |ts: Ts| words::in_zone(ts, "%H:%M:%S", &look.zone).unwrap_or_default();
-    put(
-        out,
-        format_args!(
-            "<div class=\"track\"><span></span><svg><text x=\"0\" y=\"20\">{}</text>\
-             <text x=\"100%\" y=\"20\" text-anchor=\"end\">{}</text></svg></div>\n",
-            clock(report.span.0),
-            clock(report.span.1)
-        ),
-    );
+    axis(report, look, out);
     let each = (ENTRIES / report.streams.len().max(1)).clamp(5, EACH);
     for told in &report.streams {
         track(told, report.span, each, out);
     }
 }
 
+/// The time of day at the beginning, and how much later it is further to the right.
+fn axis(report: &Report<'_>, look: &Look, out: &mut String) {
+    let began = words::in_zone(report.span.0, "%H:%M:%S", &look.zone).unwrap_or_default();
+    put(
+        out,
+        format_args!("<div class=\"track\"><span></span><svg><text x=\"0\" y=\"20\">{began}</text>"),
+    );
+    let whole = report.span.1.since(report.span.0);
+    for (percent, class, anchor) in [
+        (25, "some", "middle"),
+        (50, "", "middle"),
+        (75, "some", "middle"),
+        (100, "", "end"),
+    ] {
+        let later = whole * percent / 100;
+        let later = match whole.as_millis() {
+            ..1000 => format!("{}ms", later.as_millis()),
+            _ => crate::units::brief(later),
+        };
+        put(
+            out,
+            format_args!("<text class=\"{class}\" x=\"{percent}%\" y=\"20\" text-anchor=\"{anchor}\">+{later}</text>"),
+        );
+    }
+    out.push_str("</svg></div>\n");
+}
+
+/// Where the axis has its times, in a stream's track.
+const GRID: &str = "<line x1=\"25%\" x2=\"25%\" y2=\"32\"/><line x1=\"50%\" x2=\"50%\" y2=\"32\"/>\
+    <line x1=\"75%\" x2=\"75%\" y2=\"32\"/>";
+
 fn track(told: &Told<'_>, span: (Ts, Ts), each: usize, out: &mut String) {
     let name = &told.stream.name;
     put(
         out,
         format_args!(
-            "<div class=\"track\" data-stream=\"{name}\"><span class=\"name\" title=\"{name}\">{name}</span><svg>"
+            "<div class=\"track\" data-stream=\"{name}\"><span class=\"name\" title=\"{name}\">{name}</span><svg>{GRID}"
         ),
     );
     let (entries, gone) = weightiest(told.entries(span), each);

@@ -2,15 +2,24 @@
 //!
 //! A stream is looked at after each of its lines, so that no change falls between two looks.
 
+use super::actions::{command_free, logged};
 use super::clean::clean;
-use super::words;
+use super::live::Look;
+use super::report::{Report, Told};
+use super::{row::Style, words};
 use crate::agent::{Kind, TaskState};
 use crate::line::{Exit, Outcome, Ts, Usage};
-use crate::state::{Activity, Phase, Progress, Stream};
+use crate::state::{Activity, Phase, Progress, State, Stream};
 use crate::units::brief;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
+
+/// So many of its last lines tell why a stream failed, each of so many columns.
+const LAST: usize = 10;
+const COLUMNS: usize = 1000;
+/// So many streams are named in the line that says that all is well.
+const NAMED: usize = 20;
 
 /// What a log last said of each stream.
 #[derive(Debug, Default)]
@@ -130,7 +139,11 @@ pub fn change(stream: &Stream, at: Ts, zone: &TimeZone) -> String {
         }
         Phase::Ended(_) => {
             text.push_str(&words::doing(stream, at, zone).1);
-            let mut facts = vec![words::time(stream, at), words::counted(stream.lines, "line")];
+            let mut facts: Vec<String> = stream.model.iter().cloned().collect();
+            facts.extend([words::time(stream, at), words::counted(stream.lines, "line")]);
+            if stream.attempt > 1 {
+                facts.push(format!("{} attempts", stream.attempt));
+            }
             facts.extend(spent(stream.usage(), stream.cost()));
             if stream.lost > 0 {
                 facts.push(format!("{} lost", words::counted(stream.lost, "line")));
@@ -140,6 +153,61 @@ pub fn change(stream: &Stream, at: Ts, zone: &TimeZone) -> String {
         _ => text.push_str(&words::doing(stream, at, zone).1),
     }
     clean(&text).into_owned()
+}
+
+/// All that a log says of a change: the line, and what belongs to an end, if that is the change. `actions` is for a log
+/// that GitHub Actions reads.
+pub fn entry(stream: &Stream, at: Ts, look: &Look, actions: bool) -> String {
+    let mut text = change(stream, at, &look.zone);
+    if actions {
+        text = command_free(&text).into_owned();
+    }
+    if stream.outcome().is_none() {
+        return text;
+    }
+    let told = Told::new(0, stream, at, look);
+    let mut lines = Vec::new();
+    if told.mark.0 == Style::Bad {
+        let exit = stream.end.as_deref().map(|end| end.exit.stderr.as_str());
+        lines = last(exit.unwrap_or_default());
+        if lines.is_empty() && !actions {
+            lines = last(&told.answer().unwrap_or_default());
+        }
+    }
+    for line in lines {
+        text.push_str("\n  | ");
+        text.push_str(&if actions {
+            command_free(&line).into_owned()
+        } else {
+            line
+        });
+    }
+    if actions {
+        text.push_str(&logged(&told));
+    }
+    text
+}
+
+/// The last lines of a text that say something.
+fn last(text: &str) -> Vec<String> {
+    let lines = text.lines().rev().map(|line| super::clean::line(line, COLUMNS));
+    let lines = lines.map(|line| line.trim_end().to_owned());
+    let mut lines: Vec<String> = lines.filter(|line| !line.is_empty()).take(LAST).collect();
+    lines.reverse();
+    lines
+}
+
+/// The line for a day's first time: `2026-11-21 (UTC+01:00)`.
+pub fn day(at: Ts, zone: &TimeZone) -> String {
+    words::in_zone(at, "%Y-%m-%d (UTC%:z)", zone).unwrap_or_else(|| "no day that a calendar holds".to_owned())
+}
+
+/// The last line of a log: how all of it ended and what it took; `None` where there was nothing.
+pub fn total(state: &State, now: Ts, look: &Look) -> Option<String> {
+    let report = Report::new(state, now, look);
+    let time = time_of_day(report.span.1, &look.zone);
+    let text = format!("{time} {} ({})", report.title, report.totals.join(", "));
+    (!report.streams.is_empty()).then_some(text)
 }
 
 /// What was used: tokens and money.
@@ -153,8 +221,10 @@ fn spent(usage: Usage, cost: Option<f64>) -> impl Iterator<Item = String> {
 
 /// The line that says that all is well while nothing changes; `None` when nothing runs.
 pub fn alive<'a>(streams: impl Iterator<Item = (usize, &'a Stream)>, now: Ts, zone: &TimeZone) -> Option<String> {
+    let mut streams = streams.filter(|(_, stream)| stream.outcome().is_none());
     let running: Vec<String> = streams
-        .filter(|(_, stream)| stream.outcome().is_none())
+        .by_ref()
+        .take(NAMED)
         .map(|(_, stream)| {
             let share = stream.progress.map(|progress| format!(", {}", words::share(progress)));
             format!(
@@ -170,7 +240,11 @@ pub fn alive<'a>(streams: impl Iterator<Item = (usize, &'a Stream)>, now: Ts, zo
     if running.is_empty() {
         return None;
     }
-    let text = format!("{} still running: {}", time_of_day(now, zone), running.join(", "));
+    let mut text = format!("{} still running: {}", time_of_day(now, zone), running.join(", "));
+    let more = streams.count();
+    if more > 0 {
+        text.push_str(&format!(", and {more} more"));
+    }
     Some(clean(&text).into_owned())
 }
 

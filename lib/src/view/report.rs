@@ -45,7 +45,7 @@ pub(super) struct Told<'a> {
     pub tokens: String,
     /// What it cost.
     pub cost: String,
-    /// Why it ended so, or what it does.
+    /// Why it ended so, with its last word on stderr where it failed, or what it does.
     pub because: String,
 }
 
@@ -56,7 +56,7 @@ impl<'a> Report<'a> {
         let mut totals = words::totals(state, &shown, span.1);
         let alone = shown.iter().map(|stream| words::elapsed(stream, span.1));
         let alone = alone.fold(Duration::ZERO, Duration::saturating_add);
-        if shown.len() > 1 && alone > span.1.since(span.0) {
+        if shown.len() > 1 && alone >= span.1.since(span.0) + Duration::from_secs(1) {
             totals.push(format!("{} one after the other", brief(alone)));
         }
         Self {
@@ -97,7 +97,8 @@ impl<'a> Told<'a> {
             Some(model) => agent = format!("{agent} {model}"),
             None => {}
         }
-        let because = match told {
+        let mark = words::mark(stream);
+        let mut because = match told {
             Some(exit) => {
                 let parts = std::iter::once(&exit.because).chain(&exit.warnings);
                 let parts: Vec<&str> = parts.map(String::as_str).filter(|part| !part.is_empty()).collect();
@@ -106,6 +107,11 @@ impl<'a> Told<'a> {
             None if stream.outcome().is_some() => "no word of its end".to_owned(),
             None => words::doing(stream, now, &look.zone).1,
         };
+        // Most programs say last what was wrong, and a code says little.
+        let stderr = told.filter(|_| mark.0 == Style::Bad).map_or("", |exit| &exit.stderr);
+        if let Some(last) = stderr.lines().rev().find(|line| !clean(line).trim().is_empty()) {
+            because.push_str(&format!(" (stderr: {})", last.trim()));
+        }
         let lost = match stream.lost {
             0 => String::new(),
             lost => format!("{} lost, ", words::counted(lost, "line")),
@@ -113,7 +119,7 @@ impl<'a> Told<'a> {
         Self {
             place,
             stream,
-            mark: words::mark(stream),
+            mark,
             state: words::state(stream),
             agent: line(&agent, 80),
             time: words::time(stream, now),

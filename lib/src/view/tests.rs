@@ -181,7 +181,7 @@ fn changes_as_lines() {
             "23:06:47 a: retry 2 of 3 in 2s: unavailable",
             "23:06:49 a: running, claude, attempt 2",
             "23:06:50 a: stopping: timeout",
-            "23:06:50 a: timeout: after 10s (10s, 3 lines, $0.500, 1 line lost)",
+            "23:06:50 a: timeout: after 10s (10s, 3 lines, 2 attempts, $0.500, 1 line lost)",
         ]
     );
     assert_eq!(alive(look().streams(&state), at(100.0), &zone), None);

@@ -121,19 +121,25 @@ impl Tap {
                 0 => Taken::Nothing,
                 count => Taken::Bytes(count),
             }),
-            Self::Stream(file) => loop {
-                return match file.read(space) {
-                    Ok(0) => Ok(Taken::End),
-                    Ok(count) => Ok(Taken::Bytes(count)),
-                    Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-                        Some(Errno::EINTR) => continue,
-                        Some(Errno::EAGAIN) => Ok(Taken::Nothing),
-                        // A terminal whose last user has closed it.
-                        Some(Errno::EIO) => Ok(Taken::End),
-                        _ => Err(error),
-                    },
-                };
-            },
+            Self::Stream(file) => {
+                let mut closed = false;
+                loop {
+                    return match file.read(space) {
+                        Ok(0) => Ok(Taken::End),
+                        Ok(count) => Ok(Taken::Bytes(count)),
+                        Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                            Some(Errno::EINTR) => continue,
+                            Some(Errno::EAGAIN) => Ok(Taken::Nothing),
+                            // A terminal whose last user has closed it. What was written just before that may be on its
+                            // way yet: the kernel looks for bytes first, and then whether it is closed. The second time
+                            // it was closed before the look.
+                            Some(Errno::EIO) if !std::mem::replace(&mut closed, true) => continue,
+                            Some(Errno::EIO) => Ok(Taken::End),
+                            _ => Err(error),
+                        },
+                    };
+                }
+            }
         }
     }
 
@@ -149,7 +155,30 @@ impl Tap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     use std::io::Write;
+
+    /// Readers that have to wait for a processor, and writers that close at once, as it must be for words to be missed.
+    #[test]
+    fn last_words_on_a_terminal_arrive() {
+        let round = || {
+            let (mut taps, theirs, _) = Capture::Pty.open().unwrap();
+            let mut worker = File::from(theirs);
+            let writing = std::thread::spawn(move || (0..20).for_each(|_| worker.write_all(&[b'x'; 100]).unwrap()));
+            let mut all = 0;
+            loop {
+                match take_all(&mut taps.out) {
+                    (bytes, Taken::End) => break all += bytes.len(),
+                    (bytes, _) => all += bytes.len(),
+                }
+                let mut fds = [PollFd::new(taps.out.fd().unwrap(), PollFlags::POLLIN)];
+                poll(&mut fds, PollTimeout::NONE).unwrap();
+            }
+            writing.join().unwrap();
+            assert_eq!(all, 2000);
+        };
+        std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(|| (0..50).for_each(|_| round())))));
+    }
 
     fn take_all(tap: &mut Tap) -> (Vec<u8>, Taken) {
         let (mut all, mut space) = (Vec::new(), [0; 5000]);

@@ -186,8 +186,8 @@ impl<'a> Pump<'a> {
             None => (Vec::new(), false),
         };
         let (exit, code) = closing.exit(Told {
-            account: &self.reading.account,
             agent: self.reading.is_agent(),
+            account: self.reading.account(),
             whole: self.whole && out.is_none(),
             lines: self.gauge.lines() - self.before,
             all: (self.gauge.lines(), self.gauge.bytes()),
@@ -199,7 +199,7 @@ impl<'a> Pump<'a> {
         let end = AttemptEnd {
             exit,
             code,
-            account: self.reading.account,
+            account: std::mem::take(self.reading.account()),
             answered: turn.good,
             done,
             parting,
@@ -290,7 +290,7 @@ impl Turn {
             stop: None,
             agent: true,
             prompts: None,
-            account: &reading.account,
+            account: reading.account(),
             whole: true,
             lines: self.lines,
             stderr: "",
@@ -303,9 +303,9 @@ impl Turn {
             lines: std::mem::take(&mut self.lines),
             bytes: std::mem::take(&mut self.bytes),
             whole: true,
-            ..reading.account.turn()
+            ..reading.account().turn()
         };
-        let queued = reading.account.result.as_ref().map_or(0, |result| result.queued);
+        let queued = reading.account().result.as_ref().map_or(0, |result| result.queued);
         self.answered += u32::from(queued == 0);
         self.good |= exit.outcome == Outcome::Success;
         (exit, queued == 0)

@@ -1,15 +1,13 @@
 //! What a worker's lines say, as far as they are read on their way through.
 
 use super::gauge::{Gauge, Note};
-use crate::agent::{Account, Fact, Kind, Reader};
+use crate::agent::{Account, Fact, Kind, Tally};
 use crate::line::{Event, Top, object};
 
 /// A reader of one worker's lines.
 pub(super) struct Reading {
     kind: Option<Kind>,
-    reader: Reader,
-    pub(super) account: Account,
-    facts: Vec<Fact>,
+    tally: Tally,
     settled: bool,
     /// Whether that is to be told: each result begins the wait anew.
     news: bool,
@@ -22,12 +20,9 @@ pub(super) struct Reading {
 impl Reading {
     /// Reads lines of that kind of worker; of `None`, the first line that is JSON tells the kind.
     pub(super) fn new(kind: Option<Kind>) -> Self {
-        let reader = Reader::new(kind.unwrap_or(Kind::Plain));
         Self {
             kind,
-            reader,
-            account: Account::default(),
-            facts: Vec::new(),
+            tally: Tally::new(kind.unwrap_or(Kind::Plain), Account::default()),
             settled: false,
             news: false,
             turns: 0,
@@ -37,7 +32,7 @@ impl Reading {
 
     /// Takes over from the attempt before, whose conversation goes on.
     pub(super) fn resume(&mut self, before: &Account) {
-        self.account.resume(before);
+        self.account().resume(before);
     }
 
     /// A usage limit that the last line told.
@@ -47,8 +42,13 @@ impl Reading {
 
     /// Whether a turn has ended with the last line.
     pub(super) fn turn_ended(&mut self) -> bool {
-        let turns = std::mem::replace(&mut self.turns, self.account.results);
-        self.account.results > turns
+        let turns = std::mem::replace(&mut self.turns, self.tally.results());
+        self.tally.results() > turns
+    }
+
+    /// What all lines add up to.
+    pub(super) fn account(&mut self) -> &mut Account {
+        self.tally.account()
     }
 
     /// Whether the worker is an agent, as far as is known.
@@ -70,34 +70,33 @@ impl Reading {
         }
         if self.kind.is_none() && object(line).is_some() {
             let kind = Kind::of_line(line).unwrap_or(Kind::Plain);
-            (self.kind, self.reader) = (Some(kind), Reader::new(kind));
+            self.kind = Some(kind);
+            self.tally = Tally::new(kind, std::mem::take(self.tally.account()));
             if kind.is_agent() {
                 gauge.note(Note::Agent(kind));
             }
         }
-        let top = self.reader.object(line, &mut self.facts);
-        if self.facts.is_empty() {
-            return top;
-        }
-        for fact in self.facts.drain(..) {
+        let limit = &mut self.limit;
+        let (top, news) = self.tally.line(line, |fact| {
             if let Fact::Limit {
                 status,
                 resets_at,
                 kind,
-            } = &fact
+            } = fact
                 && status == "rejected"
             {
-                self.limit = Some(Event::Limit {
+                *limit = Some(Event::Limit {
                     status: status.clone(),
                     resets_at: *resets_at,
                     kind: kind.clone(),
                 });
             }
-            self.account.take(fact);
+        });
+        if news {
+            let settled = self.tally.is_settled();
+            self.news |= settled || self.settled;
+            self.settled = settled;
         }
-        let settled = self.account.result.is_some() && !self.account.in_turn && self.account.pending.is_empty();
-        self.news |= settled || self.settled;
-        self.settled = settled;
         top
     }
 }

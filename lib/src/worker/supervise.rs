@@ -85,6 +85,7 @@ pub(super) fn attempt(
         what: what.unwrap_or_default(),
         cwd: attempt.cwd,
         nice: attempt.nice,
+        load: tree::Load::default(),
         start: Some(start),
         early: None,
         end: None,
@@ -112,6 +113,8 @@ struct Supervisor<'a, 'b> {
     what: String,
     cwd: Option<PathBuf>,
     nice: i32,
+    /// What the worker's tree used at the last tick.
+    load: tree::Load,
     /// The first line, until the worker runs or is known not to.
     start: Option<Start>,
     /// A signal that came before that.
@@ -146,10 +149,11 @@ impl Supervisor<'_, '_> {
                 self.on(Input::ReaderGone);
             }
             if self.start.is_none() && self.rules.next().is_some_and(|at| at <= self.watch.gauge.clock.now()) {
+                self.load = tree::load(self.warden.pid());
                 self.on(Input::Tick {
                     output: self.watch.gauge.output(),
                     held_up: self.watch.gauge.held_up(),
-                    cpu: tree::load(self.warden.pid()).cpu,
+                    cpu: self.load.cpu,
                 });
             }
         }
@@ -220,7 +224,7 @@ impl Supervisor<'_, '_> {
             // A stream that its reader holds up is not silent, and heartbeats would pile up.
             Action::Beat(_) if gauge.held_up() || gauge.has_orders() => {}
             Action::Beat(idle) => {
-                let load = tree::load(self.warden.pid());
+                let load = self.load;
                 gauge.say(Event::Heartbeat {
                     idle: millis(idle),
                     lines: gauge.lines(),

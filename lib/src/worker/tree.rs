@@ -19,20 +19,23 @@ pub(super) fn descendants(root: i32) -> Vec<i32> {
 
 /// The same without these children of `root` and all that is below them.
 pub(super) fn descendants_but(root: i32, strangers: &[i32]) -> Vec<i32> {
-    let mut all = family(root, strangers);
-    all.retain(|&pid| stat(pid).is_some_and(|stat| stat.lives()));
-    all
+    let threads = stat(root).map(|stat| stat.threads);
+    let living = family(root, threads, strangers)
+        .into_iter()
+        .filter(|(_, stat)| stat.lives());
+    living.map(|(pid, _)| pid).collect()
 }
 
-/// The same with those that have ended.
-fn family(root: i32, strangers: &[i32]) -> Vec<i32> {
-    let mut all = children(root);
-    all.retain(|pid| !strangers.contains(pid));
-    let mut next = 0;
-    while next < all.len() {
-        let more = children(all[next]);
-        all.extend(more);
-        next += 1;
+/// The same with those that have ended, unless they are reaped; `threads` are the root's, where that is known.
+fn family(root: i32, threads: Option<u32>, strangers: &[i32]) -> Vec<(i32, Stat)> {
+    let mut found = children(root, threads);
+    found.retain(|pid| !strangers.contains(pid));
+    let mut all = Vec::with_capacity(found.len());
+    while let Some(pid) = found.pop() {
+        if let Some(stat) = stat(pid) {
+            found.extend(children(pid, Some(stat.threads)));
+            all.push((pid, stat));
+        }
     }
     all
 }
@@ -45,24 +48,37 @@ pub(super) fn niceness(pid: i32) -> Option<i32> {
 /// The load of everything below `root`.
 pub(super) fn load(root: i32) -> Load {
     let mut sum = Load::default();
-    if let Some(stat) = stat(root) {
-        sum.cpu += stat.reaped;
-    }
-    for stat in family(root, &[]).into_iter().filter_map(stat).filter(Stat::lives) {
+    let top = stat(root);
+    sum.cpu += top.as_ref().map_or(0.0, |top| top.reaped);
+    let threads = top.map(|top| top.threads);
+    for (_, stat) in family(root, threads, &[]).iter().filter(|(_, stat)| stat.lives()) {
         sum.rss += stat.rss;
         sum.cpu += stat.own + stat.reaped;
     }
     sum
 }
 
-fn children(pid: i32) -> Vec<i32> {
+/// The children of a process that has so many threads, where that is known.
+fn children(pid: i32, threads: Option<u32>) -> Vec<i32> {
+    let listed = |list: Vec<u8>| -> Vec<i32> {
+        let list = String::from_utf8_lossy(&list);
+        list.split_ascii_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .collect()
+    };
+    // Most have one thread, which is named like the process: no need to list them.
+    if threads == Some(1)
+        && let Ok(list) = small_file(&format!("/proc/{pid}/task/{pid}/children"))
+    {
+        return listed(list);
+    }
     let mut found = Vec::new();
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return found;
     };
     for task in tasks.flatten() {
-        match fs::read_to_string(task.path().join("children")) {
-            Ok(list) => found.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
+        match fs::read(task.path().join("children")) {
+            Ok(list) => found.extend(listed(list)),
             // A kernel without that file, unless the task has just ended.
             Err(_) if task.path().exists() => return children_by_scan(pid),
             Err(_) => {}

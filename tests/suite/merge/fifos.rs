@@ -110,6 +110,31 @@ fn a_signal_closes_the_streams_and_passes_on_what_was_read() {
 }
 
 #[test]
+fn what_ends_by_itself_after_a_signal_is_told_as_ever() {
+    let dir = scratch();
+    let (silent, plain) = (mkfifo(&dir.path().join("silent")), mkfifo(&dir.path().join("plain")));
+    let (merge, mut out) = start(&["silent", "plain"], dir.path());
+    let first = File::options().write(true).open(&silent).expect("opens");
+    let mut second = File::options().write(true).open(&plain).expect("opens");
+    second.write_all(b"one\n").expect("writes");
+    next_subtype(&mut out, "text");
+    signal(&merge, nix::sys::signal::Signal::SIGTERM);
+    until("the signal to be taken", || {
+        let pending = fs::read_to_string(format!("/proc/{}/status", merge.id())).ok()?;
+        let shared = pending.lines().find(|line| line.starts_with("ShdPnd:"))?;
+        shared.ends_with("0000000000000000").then_some(())
+    });
+    drop((first, second));
+    let (code, rest) = ends(merge, out);
+    let rest = json_lines(&rest);
+    assert_eq!(code, 143);
+    // A source that was asked for by name owes an end, though it never said a word.
+    assert_eq!(subtypes(&of(&rest, "silent")), ["start", "exit"]);
+    assert_eq!(subtypes(&of(&rest, "plain")), ["exit"]);
+    assert!(!text(of(&rest, "plain")[0], "/because").contains("SIG"), "{rest:?}");
+}
+
+#[test]
 fn the_second_signal_ends_it_though_nobody_reads() {
     let dir = scratch();
     let file = dir.path().join("big");

@@ -52,7 +52,8 @@ fn answers_are_groups_and_failures_annotations() {
         );
         let log = logs(&lines, "false", more);
         assert_eq!(commands(&log), [""; 0], "{log}");
-        assert_eq!(log.lines().count(), if more.is_empty() { 6 } else { 3 }, "{log}");
+        // The day, a line for each start and end, and what all of it came to.
+        assert_eq!(log.lines().count(), if more.is_empty() { 8 } else { 5 }, "{log}");
     }
 }
 
@@ -92,4 +93,29 @@ fn a_long_answer_is_not_shown_whole() {
     let log = logs(&ended("a", "success", "x", &"line\n".repeat(5000)), "true", &[]);
     assert_eq!(log.matches("| line\n").count(), 200);
     assert!(log.contains("\n(4800 more lines)\n::endgroup::\n"));
+}
+
+#[test]
+fn a_failure_tells_its_last_words() {
+    let stderr: String = (0..40).map(|i| format!("{i} ##[error]e %0A::error::x\n")).collect();
+    let exit = format!(
+        r#""type":"cl","subtype":"exit","outcome":"failed","because":"exit 1","stderr":{},"text":"an answer""#,
+        serde_json::to_string(&stderr).expect("a string")
+    );
+    let lines = start("a") + &line("a", 2, &exit) + &ended("b", "error", "refused", "why\n\nthat is");
+    for more in [&[][..], &["--once"]] {
+        let log = logs(&lines, "true", more);
+        assert_eq!(log.matches("  | ").count(), 10, "{log}");
+        assert!(log.contains("\n  | 39 # # [error]e %0A::error::x\n"), "{log}");
+        let found = commands(&log);
+        assert_eq!(found.len(), 6, "{found:#?}");
+        let annotation = "::error title=a%3A failed::exit 1 (stderr: 39 # # [error]e %250A::error::x)";
+        assert!(found.contains(&annotation), "{found:#?}");
+        let log = logs(&lines, "", more);
+        assert!(log.contains("\n  | 39 ##[error]e %0A::error::x\n"), "{log}");
+        // Without a group for the answer, what an agent said last stands here.
+        assert!(log.contains("\n  | why\n  | that is\n"), "{log}");
+        let last = log.lines().last().expect("a line");
+        assert!(last.contains(" 2 streams: 1 failed, 1 error ("), "{last}");
+    }
 }

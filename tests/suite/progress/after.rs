@@ -155,7 +155,7 @@ fn a_run_of_recordings() {
 }
 
 /// A stream that uses tools at once, is tried again, and waits for a limit, at times of its own.
-fn waiting() -> String {
+pub fn waiting() -> String {
     let mut seq = 0;
     let mut line = |ts: u32, rest: &str| {
         seq += 1;
@@ -278,6 +278,25 @@ fn two_hundred_streams() {
         200
     );
     assert_eq!(read(&path("p.html")).matches("<tr data-stream=").count(), 200);
+}
+
+#[test]
+fn a_summary_of_many_long_answers_has_its_size() {
+    let folder = scratch();
+    let lines = super::browser::hostile();
+    assert!(lines.len() > 4 << 20);
+    reports(folder.path(), lines.as_bytes()).ok();
+    let summary = read(&folder.path().join("s.md"));
+    assert!(
+        ((1 << 20) - 40_000..1 << 20).contains(&summary.len()),
+        "{}",
+        summary.len()
+    );
+    assert_eq!(summary.matches("<summary>").count(), 200);
+    assert_eq!(summary.matches("```mermaid").count(), 1);
+    for gone in ["<script", "<img", "<style", "\u{202e}", "\u{1b}"] {
+        assert!(!summary.contains(gone), "{gone}");
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn it_is_text_in_all_of_them() {
     let ours = [
         "!doctype", "html", "head", "meta", "link", "title", "style", "body", "h1", "h2", "p", "form", "input",
         "select", "option", "button", "span", "div", "table", "thead", "tbody", "tfoot", "tr", "th", "td", "svg",
-        "rect", "circle", "text", "details", "summary", "pre", "script",
+        "rect", "line", "circle", "text", "details", "summary", "pre", "script",
     ];
     let (before, rest) = page.split_once("<script>").expect("a script");
     let after = rest.split_once("</script>").expect("its end").1;

@@ -2,8 +2,11 @@
 
 mod actions;
 mod after;
+mod attach;
+mod browser;
 mod hostile;
 mod tmux;
+mod window;
 
 use crate::harness::*;
 use std::fs::{File, OpenOptions};
@@ -191,14 +194,23 @@ fn a_line_for_each_change() {
         start("cut"),
     ];
     let done = feed("cl-progress", &[] as &[&str], stream.concat().as_bytes());
-    let said: Vec<&str> = done.err.lines().map(|line| &line[9..]).collect();
+    let mut said: Vec<&str> = done.err.lines().collect();
+    // The day, for whoever reads it later; times of day before the rest.
+    let day = said.remove(0);
+    assert!(day.starts_with("20") && day.contains(" (UTC"), "{day}");
+    let said: Vec<&str> = said
+        .iter()
+        .map(|line| if line.starts_with(' ') { line } else { &line[9..] })
+        .collect();
     assert_eq!(
         said,
         [
             "main: running, plain",
             "main: failed: so it is (2.5s, 1 line)",
+            "  | [1/4]",
             "cut: running, plain",
             "cut: lost (0.0s, 0 lines)",
+            "2 streams: 1 failed, 1 lost (0s, 1 line, 2.5s one after the other)",
         ]
     );
     let done = feed(
@@ -212,6 +224,42 @@ fn a_line_for_each_change() {
     assert_eq!(of("state"), ["running", "running", "ended"]);
     assert_eq!(objects[1]["progress"]["fraction"], 0.25);
     assert_eq!(objects[2]["outcome"], "failed");
+}
+
+#[test]
+fn nothing_is_told_to_be_lost_that_is_there() {
+    // What ends with CR, and halves of lines, go another way through it than the lines between them.
+    let lines: String = (2..40)
+        .map(|seq| {
+            let whole = line("main", seq, &format!("\"n\":{seq}"));
+            match seq {
+                10 | 30 => whole.replace('\n', "\r\n"),
+                20 | 35 => format!("{}{whole}", r#"{"cl":{"stream":"other","seq":1,"ts":1.000000},"half"#),
+                _ => whole,
+            }
+        })
+        .collect();
+    let stream = [start("main"), lines, exits("main", 40, "success")].concat();
+    let done = feed("cl-progress", &["--once", "--progress", "json"], stream.as_bytes()).ok();
+    let main = done
+        .json()
+        .into_iter()
+        .find(|object| object["stream"] == "main")
+        .expect("main");
+    assert_eq!((&main["lost"], &main["lines"]), (&0.into(), &38.into()));
+    // A hole is told all the same, and as large as it is.
+    let holes: String = stream
+        .lines()
+        .filter(|line| !line.contains("\"n\":1"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let done = feed("cl-progress", &["--once", "--progress", "json"], holes.as_bytes()).ok();
+    let main = done
+        .json()
+        .into_iter()
+        .find(|object| object["stream"] == "main")
+        .expect("main");
+    assert_eq!(main["lost"], 10, "{main}");
 }
 
 #[test]
@@ -347,7 +395,9 @@ fn output_that_fails_is_told() {
         assert!(done.err.contains("cl-progress: stdout: Bad file"), "{}", done.err);
     }
     let done = run("cl-progress", &["/nonexistent/run"]).exits(1);
-    assert_eq!(done.err, "cl-progress: /nonexistent/run: No such file or directory\n");
+    let said =
+        "cl-progress: /nonexistent/run: No such file or directory; to be there before a run begins, make its folder\n";
+    assert_eq!(done.err, said);
 }
 
 #[test]

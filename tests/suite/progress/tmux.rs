@@ -3,13 +3,13 @@
 use super::*;
 
 /// A tmux server of its own with one pane.
-struct Pane {
+pub struct Pane {
     socket: String,
 }
 
 impl Pane {
     /// Runs a script in a pane of that size; `None` where there is no tmux.
-    fn open(columns: u32, rows: u32, script: &str) -> Option<Self> {
+    pub fn open(columns: u32, rows: u32, script: &str) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if Command::new("tmux").arg("-V").output().is_err() {
             println!("skipped: there is no tmux");
@@ -49,14 +49,14 @@ impl Pane {
         Some(pane)
     }
 
-    fn tmux(&self, args: &[&str]) -> String {
+    pub fn tmux(&self, args: &[&str]) -> String {
         let mut tmux = command("tmux");
         tmux.args(["-u", "-L", &self.socket]).args(args);
         finish(tmux, b"").ok().text().to_owned()
     }
 
     /// What stands on the screen, without the empty lines below.
-    fn screen(&self) -> String {
+    pub fn screen(&self) -> String {
         self.tmux(&["capture-pane", "-p"]).trim_end().to_owned()
     }
 
@@ -64,7 +64,7 @@ impl Pane {
         until(what, || Some(self.screen()).filter(|screen| ready(screen)))
     }
 
-    fn shows(&self, text: &str) -> String {
+    pub fn shows(&self, text: &str) -> String {
         self.until(text, |screen| screen.contains(text))
     }
 

@@ -176,6 +176,23 @@ fn a_spill_without_a_folder() {
 }
 
 #[test]
+fn a_reader_amid_a_long_line_is_given_up_where_nothing_can_be_kept() {
+    let set = |command: &mut Command| {
+        command.env("TMPDIR", "/nonexistent");
+    };
+    let input = cl("a", 1, 3_000_000) + &cl("a", 2, 100);
+    let (done, late) = late_reader_with(set, &["--buffer", "64K"], input.as_bytes());
+    let done = done.exits(1);
+    assert!(
+        done.err
+            .ends_with("given up: its reader stands in a long line: No such file or directory\n"),
+        "{}",
+        done.err
+    );
+    assert!(late.len() < input.len() && input.as_bytes().starts_with(&late));
+}
+
+#[test]
 fn spilled_lines_have_no_name_on_disk() {
     let tmp = scratch();
     let seen = tmp.path().to_owned();
