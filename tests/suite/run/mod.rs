@@ -1,6 +1,7 @@
 //! cl-run: plans that are run, cut short, resumed and taken back.
 
 mod add;
+mod agents;
 mod ends;
 mod locks;
 mod resume;
