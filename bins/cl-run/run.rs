@@ -1,37 +1,31 @@
 //! The run itself: streams, signals and time in one loop, until the whole has come to its end.
 
+mod hears;
+mod starts;
+
 use crate::add::Additions;
 use crate::args::Args;
 use crate::end::Ending;
 use crate::journal::Log;
-use crate::launch::{self, Ended, Running};
+use crate::launch::{Ended, Running};
 use crate::open::{order, write_new};
-use crate::prepare::{Needs, Ready, Waiting};
+use crate::prepare::Waiting;
 use crate::pump::{Pump, Told};
 use crate::undo::Rollback;
-use crate::work::{Works, exit_of};
-use crate::worktree::Tree;
 use harmony::cli::{self, Failure, reason};
-use harmony::line::{Event, Exit, Outcome};
-use harmony::plan::{Act, Format, Graph, Journal, Plan, Schedule, Settled, Standing, Worktree};
+use harmony::line::Outcome;
+use harmony::plan::{Act, Format, Graph, Journal, Plan, Schedule, Settled, Standing};
 use harmony::role::Roles;
 use harmony::run::Nursery;
 use harmony::sink::Folder;
 use harmony::worker::{Heard, Signals};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-/// A signal that comes so soon after another is the same wish: `timeout` tells its child and then the child's group.
-const SAME_WISH: Duration = Duration::from_millis(100);
-
-/// No more streams than these wait at once for locks of other runs, each in a thread; the others are not asked.
-const WAITERS: usize = 64;
+use std::time::Instant;
 
 /// What a run is made in.
 pub struct Setting<'a> {
@@ -210,176 +204,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Starts the next one, or finds that it need not run; whether there may be another.
-    fn start_one(&mut self) -> io::Result<bool> {
-        let room = self.running.len() < self.jobs;
-        if room && let Some((at, held)) = self.prepared.pop_front() {
-            self.start(at, &held)?;
-            return Ok(true);
-        }
-        let free = |at: &usize| {
-            let mut locks = self.plan.streams[*at].locks.iter();
-            (room && self.preparing < WAITERS && !locks.any(|lock| self.locked.contains(lock))) || self.may_be_kept(*at)
-        };
-        let Some(at) = self.schedule.ready().find(free) else {
-            return Ok(false);
-        };
-        let tree = self.tree(at);
-        if self.may_be_kept(at) && self.keep(at, tree.as_ref().ok().and_then(Option::as_ref)) {
-            return Ok(true);
-        }
-        if !room {
-            return Ok(true);
-        }
-        let stream = &self.plan.streams[at];
-        self.schedule.began(at);
-        let needs = tree.and_then(|tree| Needs::new(self.set.locks.as_deref(), &stream.locks, tree));
-        self.locked.extend(stream.locks.iter().cloned());
-        match needs.map(|needs| (needs.at_once(), needs)) {
-            Err(because) => self.refuse(at, because)?,
-            Ok((Some(ready), _)) => self.take(at, ready)?,
-            Ok((None, needs)) => {
-                self.preparing += 1;
-                self.waiting.wait(at, needs);
-            }
-        }
-        Ok(true)
-    }
-
-    /// The worktree that a stream is to have.
-    pub fn tree(&self, at: usize) -> Result<Option<Tree>, String> {
-        let stream = &self.plan.streams[at];
-        let folder = match self.plan.settings(stream).worktree {
-            Some(Worktree::Own) => None,
-            Some(Worktree::At(folder)) => Some(folder),
-            Some(Worktree::No) | None => return Ok(None),
-        };
-        Tree::new(folder.as_deref(), self.plan.branch(stream)).map(Some)
-    }
-
-    pub fn works(&self) -> Works<'a> {
-        Works {
-            run: self.set.folder,
-            folder: self.set.streams,
-            roles: self.set.roles,
-        }
-    }
-
-    /// Whether a stream ended well before, as far as the journal tells.
-    fn may_be_kept(&self, at: usize) -> bool {
-        !self.before.is_empty() && self.before.contains_key(&self.plan.streams[at].name)
-    }
-
-    /// Finds out whether a stream ended well before on the same; then it need not run, and is passed on as it was.
-    fn keep(&mut self, at: usize, tree: Option<&Tree>) -> bool {
-        let name = self.plan.streams[at].name.clone();
-        // Once is enough: what is not kept now runs.
-        let Some(key) = self.before.remove(&name) else {
-            return false;
-        };
-        let tree = tree.map(|tree| tree.path.as_path());
-        let works = self.works();
-        let work = works.of(
-            &self.plan,
-            self.schedule.graph(),
-            at,
-            self.schedule.fates(),
-            &self.keys,
-            tree,
-        );
-        if !work.is_ok_and(|work| work.key == key) {
-            return false;
-        }
-        // The machine may have lost what the disk had not taken yet.
-        let Ok(file) = self.set.streams.read(&name) else {
-            return false;
-        };
-        let Ok(Some(exit)) = exit_of(&file) else { return false };
-        if exit.outcome != Outcome::Success {
-            return false;
-        }
-        self.keys[at] = Some(key);
-        self.pump.begin(at, &name, file);
-        self.pump.end(at);
-        self.cost += exit.cost_usd.unwrap_or(0.0);
-        self.schedule.ended(&self.plan, at, Outcome::Success);
-        true
-    }
-
-    /// Somebody has, or cannot have, what it needs.
-    fn take(&mut self, at: usize, ready: Ready) -> io::Result<()> {
-        match ready {
-            Ok(held) if self.running.len() < self.jobs => self.start(at, &held),
-            Ok(held) => {
-                self.prepared.push_back((at, held));
-                Ok(())
-            }
-            Err(because) => self.refuse(at, because),
-        }
-    }
-
-    fn start(&mut self, at: usize, held: &[OwnedFd]) -> io::Result<()> {
-        let name = self.plan.streams[at].name.clone();
-        let tree = match self.tree(at) {
-            Ok(tree) => tree.map(|tree| tree.path),
-            Err(because) => return self.refuse(at, because),
-        };
-        let (graph, fates) = (self.schedule.graph(), self.schedule.fates());
-        let work = match self
-            .works()
-            .of(&self.plan, graph, at, fates, &self.keys, tree.as_deref())
-        {
-            Ok(work) => work,
-            Err(because) => return self.refuse(at, because),
-        };
-        self.log.note(Act::Start {
-            stream: name.clone(),
-            key: work.key.clone(),
-        });
-        self.log.write()?;
-        self.keys[at] = Some(work.key.clone());
-        let file = self.set.streams.begin(&name)?;
-        self.pump.begin(at, &name, file.try_clone()?);
-        match launch::start(&mut self.nursery, (at, &name), &work, file, held) {
-            Ok(running) => {
-                self.running.push(running);
-                Ok(())
-            }
-            Err(error) => {
-                let because = format!("cl-spawn: {}", reason(&error));
-                self.unstartable(at, &name, because)
-            }
-        }
-    }
-
-    /// A stream cannot run, for what it needs is not to be had.
-    fn refuse(&mut self, at: usize, because: String) -> io::Result<()> {
-        let name = self.plan.streams[at].name.clone();
-        self.log.note(Act::Start {
-            stream: name.clone(),
-            key: String::new(),
-        });
-        let file = self.set.streams.begin(&name)?;
-        self.pump.begin(at, &name, file);
-        self.unstartable(at, &name, because)
-    }
-
-    /// Says in a stream's place that it could not be started.
-    fn unstartable(&mut self, at: usize, name: &str, because: String) -> io::Result<()> {
-        cli::complain("cl-run", &format!("{name}: {because}"));
-        let exit = Exit {
-            outcome: Outcome::Unstartable,
-            because,
-            ..Exit::default()
-        };
-        // Nobody else writes to the file that was just made.
-        let path = self.set.folder.join(format!("{name}.ndjson"));
-        let mut file = File::options().append(true).open(path)?;
-        launch::say(&mut file, name, 0, false, &Event::Exit(Box::new(exit)))?;
-        self.over_with(at, Outcome::Unstartable);
-        Ok(())
-    }
-
     /// A stream has ended.
     fn over_with(&mut self, at: usize, outcome: Outcome) {
         self.pump.end(at);
@@ -478,90 +302,6 @@ impl<'a> Run<'a> {
         self.ending = Some(ending);
     }
 
-    /// Waits until something happens.
-    fn wait(&mut self) {
-        let wake = match self.ending {
-            None => [self.timeout, self.grace].into_iter().flatten().min(),
-            Some(_) => None,
-        };
-        self.poll(wake);
-    }
-
-    /// Waits for a signal, for our own threads, or until then.
-    pub fn poll(&self, wake: Option<Instant>) {
-        let [asked, resumed] = self.signals.fds();
-        let fds = [
-            asked,
-            resumed,
-            self.nursery.fd(),
-            self.pump.news().as_fd(),
-            self.waiting.news().as_fd(),
-            self.additions.news().as_fd(),
-        ]
-        .into_iter();
-        let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        let timeout = wake.map_or(PollTimeout::NONE, |at| {
-            let left = at.saturating_duration_since(Instant::now()).as_millis() + 1;
-            PollTimeout::try_from(left.min(i32::MAX as u128)).unwrap_or(PollTimeout::MAX)
-        });
-        // Whatever it was, what has happened is looked at.
-        let _ = poll(&mut fds, timeout);
-    }
-
-    /// Heeds signals, and what the pump tells.
-    fn hear(&mut self) {
-        while let Some(heard) = self.signals.next() {
-            match heard {
-                Heard::End(signal) => self.told_to_end(signal),
-                Heard::Pause => self.pause(),
-                Heard::Resume | Heard::Child => {}
-            }
-        }
-        match self.pump.heard() {
-            Some(Told::ReaderGone) => self.end(Ending::ReaderGone),
-            Some(Told::Failed(error)) => self.end(Ending::failed("stdout", &error)),
-            Some(Told::Done) | None => {}
-        }
-    }
-
-    fn told_to_end(&mut self, number: i32) {
-        let before = self.asked.replace(Instant::now());
-        if before.is_some_and(|at| at.elapsed() < SAME_WISH) {
-            return;
-        }
-        let again = before.is_some();
-        if self.ending.is_none() {
-            self.end(Ending::Signal(number));
-        } else {
-            let signal = Signal::try_from(number).unwrap_or(Signal::SIGTERM);
-            self.running
-                .iter()
-                .for_each(|running| running.signal(&self.nursery, signal));
-        }
-        if again && self.running.is_empty() {
-            std::process::exit(128 + number);
-        }
-    }
-
-    /// Ctrl-Z: the streams and we stop, and the time until we go on counts for nothing.
-    fn pause(&mut self) {
-        let before = Instant::now();
-        self.running
-            .iter()
-            .for_each(|running| running.signal(&self.nursery, Signal::SIGTSTP));
-        // Who was told to go on meanwhile would wait for ever.
-        if !self.signals.resumed() {
-            let _ = nix::sys::signal::raise(Signal::SIGSTOP);
-        }
-        self.running
-            .iter()
-            .for_each(|running| running.signal(&self.nursery, Signal::SIGCONT));
-        let pause = before.elapsed();
-        for moment in [&mut self.timeout, &mut self.grace].into_iter().flatten() {
-            *moment += pause;
-        }
-    }
-
     /// Takes those who have what they need.
     fn prepared(&mut self) {
         while let Some((at, ready)) = self.waiting.ready() {
@@ -612,19 +352,6 @@ impl<'a> Run<'a> {
                 }
             }
         }
-    }
-
-    /// The signal that told us to end since this was asked last.
-    pub fn stopped(&mut self) -> Option<i32> {
-        let mut stopped = None;
-        while let Some(heard) = self.signals.next() {
-            match heard {
-                Heard::End(signal) => stopped = Some(signal),
-                Heard::Pause => self.pause(),
-                Heard::Resume | Heard::Child => {}
-            }
-        }
-        stopped
     }
 }
 
