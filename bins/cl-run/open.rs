@@ -91,7 +91,10 @@ fn go(
         Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(0),
         started => started.map_err(own("stdout"))?,
     };
-    cli::complain("cl-run", &format!("the run is kept in {shown}"));
+    // Who has named the folder knows it.
+    if args.run.is_none() && args.resume.is_none() {
+        cli::complain("cl-run", &format!("the run is kept in {shown}"));
+    }
     let nursery = launch::nursery(&folder).map_err(own("cl-spawn"))?;
     let (graph, ranks) = order(&plan, roles)?;
     let streams = Folder::open(&folder).map_err(own(&shown))?;
