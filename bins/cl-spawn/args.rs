@@ -30,7 +30,7 @@ pub struct Args {
     ///
     /// Where NAME is also a role (see --roles), an agent plays that role: it fills in what the options leave open, and
     /// puts its frame around the prompt.
-    #[arg(value_name = "NAME", required_unless_present = "roles")]
+    #[arg(value_name = "NAME", required_unless_present_any = ["roles", "serve"])]
     pub name: Option<Name>,
 
     /// What to ask; absent and without COMMAND, it is read from stdin
@@ -56,6 +56,13 @@ pub struct Args {
     /// With a COMMAND this is the only way to a role, and gives it the role's limits and priority.
     #[arg(long, value_name = "ROLE")]
     pub role: Option<String>,
+
+    /// Start workers as they are asked for on the socket that is stdin, for cl-run
+    ///
+    /// Each gets arguments, stdin and stdout of its own and is a process like any cl-spawn; it only starts faster. When
+    /// nobody can ask any more this one ends.
+    #[arg(long, exclusive = true)]
+    pub serve: bool,
 
     /// List the roles in force and where each comes from, and do nothing else
     #[arg(long)]

@@ -9,7 +9,10 @@ mod stdin;
 mod worker;
 
 use args::Args;
-use harmony::cli::{self, Failure};
+use harmony::cli::{self, Failure, reason};
+use harmony::run::serve;
+use std::io;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 /// cl-spawn itself failed or was misused.
@@ -24,5 +27,17 @@ fn ours(message: impl Into<String>) -> Failure {
 
 fn main() -> ExitCode {
     let args: Args = cli::parse(OURS);
-    cli::end("cl-spawn", order::run(args))
+    if args.serve {
+        let served = serve(io::stdin().as_fd(), |args| i32::from(work(cli::parse_from(args, OURS))));
+        return cli::end("cl-spawn", served.map(|()| 0).map_err(|error| ours(reason(&error))));
+    }
+    ExitCode::from(work(args))
+}
+
+/// Does what the command line asks for; gives the exit code.
+fn work(args: Args) -> u8 {
+    order::run(args).unwrap_or_else(|failure| {
+        cli::complain("cl-spawn", &failure.message);
+        failure.code
+    })
 }

@@ -31,6 +31,7 @@ complete -c cl-spawn -s n -l nice -d 'The niceness of the worker and all it star
 complete -c cl-spawn -l color -d 'When to colour: auto (on a terminal, unless NO_COLOR is set), always or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set; elsewhere when CLICOLOR_FORCE is'
 always\t'Always'
 never\t'Never'"
+complete -c cl-spawn -l serve -d 'Start workers as they are asked for on the socket that is stdin, for cl-run'
 complete -c cl-spawn -l roles -d 'List the roles in force and where each comes from, and do nothing else'
 complete -c cl-spawn -l partial -d 'Ask for the answer token by token'
 complete -c cl-spawn -l fork -d 'Go on with a copy of the conversation to resume, and leave that as it is'

@@ -52,7 +52,8 @@ pub fn parse<A: Parser>(misuse: u8) -> A {
     parse_from(std::env::args_os().collect(), misuse)
 }
 
-fn parse_from<A: Parser>(args: Vec<OsString>, misuse: u8) -> A {
+/// The same with other arguments than the process's own; the first is the program's name.
+pub fn parse_from<A: Parser>(args: Vec<OsString>, misuse: u8) -> A {
     let color = early_color(&args);
     let command = A::command().color(if color.on(std::io::stdout().is_terminal()) {
         clap::ColorChoice::Always

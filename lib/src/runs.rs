@@ -5,6 +5,7 @@
 //! stream, appeared last.
 
 use crate::line::header;
+use crate::run::state_folder;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -17,12 +18,7 @@ const HEADER: u64 = 4096;
 
 /// The folder that the run folders of plans lie in: `$XDG_STATE_HOME/cl/runs`, or `~/.local/state/cl/runs`.
 pub fn home() -> Option<PathBuf> {
-    let state = std::env::var_os("XDG_STATE_HOME").filter(|path| !path.is_empty());
-    let state = state.map(PathBuf::from).or_else(|| {
-        let home = std::env::var_os("HOME").filter(|path| !path.is_empty());
-        home.map(|home| PathBuf::from(home).join(".local/state"))
-    });
-    state.map(|state| state.join("cl/runs"))
+    state_folder().map(|state| state.join("runs"))
 }
 
 /// The newest run folder in this one; `None` where there is none.

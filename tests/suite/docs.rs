@@ -1,6 +1,7 @@
 //! Manual pages and completions: made from the tools' own arguments, checked in, and checked here.
 
 mod page;
+mod plan;
 mod stream;
 
 use crate::harness::{Done, bash, command, finish, root, run, scratch};
@@ -28,8 +29,10 @@ macro_rules! tools {
 
 tools! {
     merge "../../bins/cl-merge/args.rs",
+    plan_args "../../bins/cl-plan/args.rs",
     progress "../../bins/cl-progress/args.rs",
     replay "../../bins/cl-replay/args.rs",
+    run_args "../../bins/cl-run/args.rs",
     spawn "../../bins/cl-spawn/args.rs",
     tee "../../bins/cl-tee/args.rs",
     wait "../../bins/cl-wait/args.rs",
@@ -84,7 +87,7 @@ fn fresh() {
     assert!(stale.is_empty(), "stale: {}; renew with `{RENEW}`", stale.join(", "));
 
     let mut known: BTreeSet<PathBuf> = wanted.into_iter().map(|(path, _)| path).collect();
-    known.insert(root().join("man/cl-stream.5"));
+    known.extend(["man/cl-plan.5", "man/cl-stream.5"].map(|page| root().join(page)));
     for folder in ["man", "completions/bash", "completions/zsh", "completions/fish"] {
         for entry in fs::read_dir(root().join(folder)).expect(folder) {
             let path = entry.expect("an entry").path();
@@ -98,7 +101,11 @@ fn every_option_is_everywhere() {
     for tool in tools() {
         let help = run(tool.name(), &["--help"]).ok();
         let page = shown(&root().join(format!("man/{}.1", tool.name())));
-        let options = options(help.text());
+        let mut options = options(help.text());
+        for command in commands(&tool.command) {
+            let help = run(tool.name(), &[command.get_name(), "--help"]).ok();
+            options.extend(self::options(help.text()));
+        }
         assert!(
             options.contains("--help") && options.contains("-V"),
             "{}: {options:?}",
@@ -135,7 +142,21 @@ fn every_help_reads_well() {
         );
         let long = tool.command.get_long_about().expect("has a description").to_string();
         assert!(long.ends_with('.'), "{name}: the description ends in the midst");
-        for arg in arguments(&tool.command) {
+        let mut args = arguments(&tool.command);
+        for command in commands(&tool.command) {
+            let about = command.get_about().expect("says what it does").to_string();
+            assert!(
+                !about.ends_with('.') && about.len() <= 110,
+                "{name}: {about:?} is no short line"
+            );
+            let long = command.get_long_about().map(ToString::to_string);
+            assert!(
+                long.is_none_or(|long| long.ends_with('.')),
+                "{name}: {about:?} goes on and ends in the midst"
+            );
+            args.extend(arguments(&command));
+        }
+        for arg in args {
             let what = format!("{name}: {}", arg.get_id());
             let short = arg
                 .get_help()
@@ -340,6 +361,13 @@ fn completion(shell: &str, tool: &str) -> PathBuf {
         _ => tool.to_owned(),
     };
     root().join("completions").join(shell).join(file)
+}
+
+/// A tool's commands, where it has some.
+fn commands(command: &Command) -> Vec<Command> {
+    let mut command = command.clone();
+    command.build();
+    command.get_subcommands().cloned().collect()
 }
 
 /// The arguments in the order of `--help`, positional ones first; not those that clap adds.

@@ -6,6 +6,7 @@ mod auto;
 mod template;
 
 pub use auto::{Choice, choose};
+pub(crate) use template::{Piece, pieces, slot};
 pub use template::{Slot, TemplateError, fill, slots};
 
 use serde::Deserialize;

@@ -61,32 +61,67 @@ fn parts<'a>(
     template: &'a str,
     mut each: impl FnMut(Part<'a>) -> Result<(), TemplateError>,
 ) -> Result<(), TemplateError> {
+    pieces(template, |piece| match piece {
+        Piece::Plain(text) => each(Part::Plain(text)),
+        Piece::Name(name) => match slot(name) {
+            Some(slot) => each(Part::Slot(slot)),
+            None => Err(TemplateError::no_place(name, " or {{file:PATH}}")),
+        },
+    })
+}
+
+/// A part of a template, whoever knows its places.
+pub(crate) enum Piece<'a> {
+    /// As it is.
+    Plain(&'a str),
+    /// What stands between the braces.
+    Name(&'a str),
+}
+
+/// Cuts a template into its parts.
+pub(crate) fn pieces<'a>(
+    template: &'a str,
+    mut each: impl FnMut(Piece<'a>) -> Result<(), TemplateError>,
+) -> Result<(), TemplateError> {
     let mut rest = template;
     while let Some(open) = rest.find("{{") {
-        each(Part::Plain(&rest[..open]))?;
+        each(Piece::Plain(&rest[..open]))?;
         let inside = &rest[open + 2..];
         let close = inside
             .find("}}")
             .ok_or_else(|| TemplateError("'{{' without '}}'".to_owned()))?;
-        each(Part::Slot(slot(inside[..close].trim())?))?;
+        each(Piece::Name(inside[..close].trim()))?;
         rest = &inside[close + 2..];
     }
-    each(Part::Plain(rest))
+    each(Piece::Plain(rest))
 }
 
-fn slot(name: &str) -> Result<Slot<'_>, TemplateError> {
+impl TemplateError {
+    /// A place that is none; the last of those that are.
+    pub(crate) fn no_place(name: &str, last: &str) -> Self {
+        let name = name.escape_default();
+        Self(format!(
+            "{{{{{name}}}}}: write {{{{prompt}}}}, {{{{streams.NAME.text}}}}{last}"
+        ))
+    }
+
+    /// What somebody who fills a template says.
+    pub(crate) fn said(text: String) -> Self {
+        Self(text)
+    }
+}
+
+/// The place of that name, where it is one.
+pub(crate) fn slot(name: &str) -> Option<Slot<'_>> {
     let stream = || name.strip_prefix("streams.")?.strip_suffix(".text");
     if name == "prompt" {
-        Ok(Slot::Prompt)
+        Some(Slot::Prompt)
     } else if let Some(path) = name.strip_prefix("file:") {
-        Ok(Slot::File(path.trim()))
-    } else if let Some(stream) = stream().filter(|stream| crate::line::Name::new(stream).is_ok()) {
-        Ok(Slot::Text(stream))
+        Some(Slot::File(path.trim()))
     } else {
-        let name = name.escape_default();
-        Err(TemplateError(format!(
-            "{{{{{name}}}}}: write {{{{prompt}}}}, {{{{streams.NAME.text}}}} or {{{{file:PATH}}}}"
-        )))
+        stream()
+            .filter(|stream| crate::line::Name::new(stream).is_ok())
+            .map(Slot::Text)
     }
 }
 

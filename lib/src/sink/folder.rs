@@ -1,9 +1,9 @@
 //! A run folder: a file a stream, reached without ever following a symbolic link out of it.
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, mkdirat};
-use std::ffi::OsString;
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
+use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// A folder with a file for each stream.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub struct Folder {
     root: OwnedFd,
 }
 
@@ -33,7 +33,7 @@ impl Folder {
     ///
     /// # Errors
     /// When it cannot be made or opened.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         // The folder itself may be reached by a link: its user named it.
         let root = File::options()
@@ -41,6 +41,44 @@ impl Folder {
             .custom_flags(OFlag::O_DIRECTORY.bits())
             .open(path)?;
         Ok(Self { root: root.into() })
+    }
+
+    /// Makes a stream's file anew, for reading and appending. One that is there is set aside: the first one as
+    /// `NAME.ndjson.1`, the next as `NAME.ndjson.2`. Whoever writes to that one still does not write to this one.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn begin(&self, stream: &str) -> io::Result<File> {
+        let place = self.place(stream)?;
+        let exists = |name: &OsStr| fstatat(&place.folder, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
+        if exists(&place.name) {
+            let numbered = |number: u32| {
+                let mut name = place.name.clone();
+                name.push(format!(".{number}"));
+                name
+            };
+            let free = (1..=u32::MAX).map(numbered).find(|name| !exists(name));
+            let aside = free.ok_or(io::ErrorKind::AlreadyExists)?;
+            renameat(&place.folder, place.name.as_os_str(), &place.folder, aside.as_os_str())?;
+        }
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_APPEND | OFlag::O_CLOEXEC;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        Ok(File::from(openat(&place.folder, place.name.as_os_str(), flags, mode)?))
+    }
+
+    /// Opens a stream's file for reading.
+    ///
+    /// # Errors
+    /// When it is not there, or is no regular file.
+    pub fn read(&self, stream: &str) -> io::Result<File> {
+        let place = self.place(stream)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let file = File::from(openat(&place.folder, place.name.as_os_str(), flags, Mode::empty())?);
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(io::Error::other("not a regular file"))
+        }
     }
 
     /// Goes to where the file of a stream lies, making folders on the way.
@@ -132,6 +170,24 @@ mod tests {
             let meta = dir.path().join(path).metadata().unwrap();
             assert_eq!(meta.permissions().mode() & 0o7777, 0o700, "{path}");
         }
+    }
+
+    #[test]
+    fn what_was_there_is_set_aside() {
+        use std::io::Write;
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        let mut old = folder.begin("a/b").unwrap();
+        old.write_all(b"1").unwrap();
+        let mut new = folder.begin("a/b").unwrap();
+        new.write_all(b"2").unwrap();
+        old.write_all(b"1").unwrap();
+        folder.begin("a/b").unwrap();
+        let text = |name: &str| std::fs::read_to_string(dir.path().join("a").join(name)).unwrap();
+        assert_eq!(text("b.ndjson.1"), "11");
+        assert_eq!(text("b.ndjson.2"), "2");
+        assert_eq!(folder.read("a/b").unwrap().metadata().unwrap().len(), 0);
+        assert!(folder.read("a/c").is_err());
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod window;
 
 pub use bell::Bell;
 pub use file::FileSink;
+pub use folder::Folder;
 pub use outlet::{Outlet, Wrote};
 pub use queue::{Limits, Policy, Queue, Relief};
 pub use rotate::Rotation;

@@ -2,7 +2,7 @@
 
 use nix::fcntl::{FcntlArg, fcntl};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// What kind of thing a descriptor leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,4 +57,41 @@ pub fn dup_inherited(number: RawFd) -> io::Result<OwnedFd> {
         return Err(nix::errno::Errno::EBADF.into());
     }
     borrowed.try_clone_to_owned()
+}
+
+/// Takes the lock of flock(2) on a file, for as long as any descriptor of this open file is open, also in a child.
+///
+/// # Errors
+/// `WouldBlock` where another one holds it and `wait` is not set; else what the system says.
+pub fn flock(fd: impl AsFd, wait: bool) -> io::Result<()> {
+    let how = if wait {
+        libc::LOCK_EX
+    } else {
+        libc::LOCK_EX | libc::LOCK_NB
+    };
+    loop {
+        // SAFETY: flock takes two integers and touches no memory.
+        match nix::errno::Errno::result(unsafe { libc::flock(fd.as_fd().as_raw_fd(), how) }) {
+            Ok(_) => return Ok(()),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Lets a descriptor stay open in every program that is started from now on.
+///
+/// # Errors
+/// When the system refuses.
+pub fn stay_open(fd: impl AsFd) -> io::Result<()> {
+    fcntl(fd, FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
+    Ok(())
+}
+
+/// A descriptor that another process has sent us.
+///
+/// Only for numbers that recvmsg has just given: each of them once.
+pub fn received(fd: RawFd) -> OwnedFd {
+    // SAFETY: the system has just made this descriptor ours, and nothing else owns it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }

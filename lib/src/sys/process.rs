@@ -141,6 +141,22 @@ pub fn prepare(command: &mut Command, nice: i32) {
     unsafe { command.pre_exec(before_exec) };
 }
 
+/// Prepares a tool of ours that is to run below us: a group of its own, signals as they are by default, and death by
+/// SIGKILL when the thread dies that starts it.
+pub fn prepare_tool(command: &mut Command) {
+    command.process_group(0);
+    let parent = nix::unistd::getpid();
+    let before_exec = move || {
+        SigSet::empty().thread_set_mask()?;
+        if !on_parent_death(libc::SIGKILL, parent) {
+            exit_now(128 + libc::SIGKILL);
+        }
+        Ok(())
+    };
+    // SAFETY: the closure allocates nothing and calls only functions that are safe between fork and exec.
+    unsafe { command.pre_exec(before_exec) };
+}
+
 /// Ends this process without running what others have left to be run at exit: a forked child's way out.
 fn exit_now(code: i32) -> ! {
     // SAFETY: _exit only ends the process.

@@ -35,3 +35,4 @@ pub use ending::Ended;
 pub use order::{Attempt, Attempts, Frame, Order, Played, Prompts, Which};
 pub use pump::StderrTo;
 pub use run::run;
+pub use signals::{Heard, Signals};

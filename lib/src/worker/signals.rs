@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 /// What a signal asks of us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Heard {
+pub enum Heard {
     /// To end, by this signal.
     End(i32),
     /// To pause (Ctrl-Z).
@@ -25,7 +25,7 @@ pub(super) enum Heard {
 
 /// The blocked signals.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub struct Signals {
     asked: SignalFd,
     resumed: SignalFd,
 }
@@ -35,7 +35,7 @@ impl Signals {
     ///
     /// # Errors
     /// When the system has no descriptor left.
-    pub(super) fn block() -> io::Result<Self> {
+    pub fn block() -> io::Result<Self> {
         let mut asked = SigSet::empty();
         // A background job of a shell script is born with INT and QUIT ignored; it would run on when the rest of its
         // pipeline was ended. A hang-up that is ignored was asked for, by nohup.
@@ -61,12 +61,12 @@ impl Signals {
     }
 
     /// The descriptors that are readable when something was heard.
-    pub(super) fn fds(&self) -> [BorrowedFd<'_>; 2] {
+    pub fn fds(&self) -> [BorrowedFd<'_>; 2] {
         [self.asked.as_fd(), self.resumed.as_fd()]
     }
 
     /// What was heard next, if anything.
-    pub(super) fn next(&self) -> Option<Heard> {
+    pub fn next(&self) -> Option<Heard> {
         if let Ok(Some(signal)) = self.asked.read_signal() {
             let number = signal.ssi_signo as i32;
             return Some(match number {
@@ -79,7 +79,7 @@ impl Signals {
     }
 
     /// Whether we were told to go on since this was asked last.
-    pub(super) fn resumed(&self) -> bool {
+    pub fn resumed(&self) -> bool {
         matches!(self.resumed.read_signal(), Ok(Some(_)))
     }
 }

@@ -1,7 +1,7 @@
 //! A tool's manual page from its arguments and its sections.
 
-use super::{RENEW, Tool, arguments, tools};
-use clap::Arg;
+use super::{RENEW, Tool, arguments, commands, tools};
+use clap::{Arg, Command};
 use harmony::manual::Part;
 use roff::{Inline, Roff, bold, italic, roman};
 
@@ -31,6 +31,13 @@ pub fn manual_page(tool: &Tool) -> String {
         }
         roff.text([roman(paragraph.replace('\n', " "))]);
     }
+    let commands = commands(&tool.command);
+    if !commands.is_empty() {
+        roff.control("SH", ["COMMANDS"]);
+    }
+    for command in commands {
+        whole_command(&mut roff, command);
+    }
     roff.control("SH", ["OPTIONS"]);
     for arg in arguments(&tool.command) {
         option(&mut roff, &arg);
@@ -47,7 +54,8 @@ pub fn manual_page(tool: &Tool) -> String {
         .collect();
     others.sort();
     let mut pages: Vec<(String, &str)> = others.into_iter().map(|name| (name, "1")).collect();
-    pages.push(("cl-stream".to_owned(), "5"));
+    // The formats, where they are written by hand.
+    pages.extend(["cl-plan", "cl-stream"].map(|name| (name.to_owned(), "5")));
     let count = pages.len();
     for (at, (name, number)) in pages.iter().enumerate() {
         let comma = if at + 1 < count { "," } else { "" };
@@ -75,6 +83,29 @@ fn plain(page: &str) -> String {
         }
     }
     text
+}
+
+/// A command: its usage, what it does, and its own options, all but the help that each has.
+fn whole_command(roff: &mut Roff, mut command: Command) {
+    let usage = command.render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage:").trim();
+    roff.control("SS", [usage]);
+    let about = command
+        .get_long_about()
+        .or(command.get_about())
+        .map(ToString::to_string);
+    for (at, paragraph) in about.unwrap_or_default().split("\n\n").enumerate() {
+        if at > 0 {
+            roff.control("PP", []);
+        }
+        let stop = if paragraph.ends_with('.') { "" } else { "." };
+        roff.text([roman(format!("{}{stop}", paragraph.replace('\n', " ")))]);
+    }
+    for arg in arguments(&command) {
+        if arg.get_id() != "help" {
+            option(roff, &arg);
+        }
+    }
 }
 
 fn option(roff: &mut Roff, arg: &Arg) {

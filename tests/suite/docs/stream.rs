@@ -150,7 +150,7 @@ fn page(heading: Option<&str>) -> String {
 }
 
 /// Whether a macro line of the page sets that word in bold.
-fn names(page: &str, word: &str) -> bool {
+pub fn names(page: &str, word: &str) -> bool {
     let lines = page.lines().filter(|line| line.starts_with(".B"));
     lines
         .flat_map(|line| line.split([' ', '"', ',']))

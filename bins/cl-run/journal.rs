@@ -1,0 +1,101 @@
+//! The run's journal, as it is written.
+//!
+//! What is written survives our own end at once, by a kill, too; the disk has it a little later, brought there by a
+//! thread. Only an `undo` waits for the disk: a start that is lost with the machine's power runs again, as one that was
+//! begun would anyway, and an end that is lost is that of a stream which runs again.
+
+use harmony::line::Ts;
+use harmony::plan::{Act, Entry, Journal};
+use harmony::sink::Syncer;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The name in the run's folder.
+const NAME: &str = "journal";
+
+/// A journal that is ours to write.
+pub struct Log {
+    file: Arc<File>,
+    /// Held as long as we run.
+    _lock: Flock<File>,
+    syncer: Syncer,
+    dirty: bool,
+    buffer: Vec<u8>,
+}
+
+impl Log {
+    /// Opens the journal of a run, makes it ours, and reads it. Half a line at its end is cut off.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process runs it; else what the system says.
+    pub fn open(folder: &Path) -> io::Result<(Self, Journal)> {
+        let options = |append: bool| {
+            let mut options = File::options();
+            options.read(true).append(append).write(true).create(true).mode(0o600);
+            options
+        };
+        let file = options(true).truncate(false).open(folder.join(NAME))?;
+        let lock = Flock::lock(file.try_clone()?, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, error)| io::Error::from(error))?;
+        let mut text = vec![0; file.metadata()?.len() as usize];
+        file.read_exact_at(&mut text, 0)?;
+        let whole = memchr::memrchr(b'\n', &text).map_or(0, |feed| feed + 1);
+        if whole < text.len() {
+            file.set_len(whole as u64)?;
+        }
+        let journal = Journal::read(&text[..whole]);
+        let log = Self {
+            file: Arc::new(file),
+            _lock: lock,
+            syncer: Syncer::start(),
+            dirty: false,
+            buffer: Vec::new(),
+        };
+        Ok((log, journal))
+    }
+
+    /// Notes an act, to be written with those that follow it.
+    pub fn note(&mut self, act: Act) {
+        let ts = Ts::now().seconds();
+        // The types have no form that JSON has not.
+        if let Ok(line) = serde_json::to_vec(&Entry { ts, act }) {
+            self.buffer.extend_from_slice(&line);
+            self.buffer.push(b'\n');
+        }
+    }
+
+    /// Writes what was noted.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn write(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        (&*self.file).write_all(&self.buffer)?;
+        self.buffer.clear();
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Has the disk take what was written, without waiting for it.
+    pub fn sync_later(&mut self) {
+        if std::mem::take(&mut self.dirty) {
+            self.syncer.sync(NAME, &self.file);
+        }
+    }
+
+    /// Writes what was noted, and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.write()?;
+        self.dirty = false;
+        self.file.sync_data()
+    }
+}

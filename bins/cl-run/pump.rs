@@ -1,0 +1,306 @@
+//! From the streams' files to stdout, in a thread of its own: a reader that is slow holds up nobody else.
+//!
+//! The files are the buffer. What a stream writes is there for good, and is passed on as fast as it is taken.
+
+use harmony::line::{Name, Ts};
+use harmony::sink::{Bell, Shared};
+use harmony::source::{Intake, Out, Registry};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::FileExt;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// How much is read at once.
+const BLOCK: usize = 256 << 10;
+
+/// How often to look, in milliseconds, where the system tells nobody of growth.
+const LOOK: u16 = 25;
+
+/// What the pump is told.
+enum Order {
+    /// A stream has begun, or has ended already.
+    Begin { at: usize, name: String, file: File },
+    /// Its file does not grow any more.
+    End(usize),
+}
+
+/// What the pump tells.
+pub enum Told {
+    /// All is passed on.
+    Done,
+    /// Nobody reads any more.
+    ReaderGone,
+    /// stdout failed.
+    Failed(io::Error),
+}
+
+/// Our side of the pump.
+pub struct Pump {
+    orders: Option<Sender<Order>>,
+    bell: Bell,
+    told: Receiver<Told>,
+    news: Bell,
+}
+
+impl Pump {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When there is no stdout (`BrokenPipe`: no reader), or no descriptor left.
+    pub fn start() -> io::Result<Self> {
+        let stdout = Shared::stdout()?;
+        let (orders, received) = channel();
+        let (telling, told) = channel();
+        let (bell, news) = (Bell::new()?, Bell::new()?);
+        let flow = Flow {
+            orders: received,
+            bell: bell.clone(),
+            inotify: Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok(),
+            watched: HashMap::new(),
+            open: HashMap::new(),
+            registry: Registry::default(),
+            out: Stdout(stdout),
+            block: vec![0; BLOCK],
+        };
+        let ring = news.clone();
+        std::thread::Builder::new().name("pump".to_owned()).spawn(move || {
+            let told = match flow.run() {
+                Ok(()) => Told::Done,
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Told::ReaderGone,
+                Err(error) => Told::Failed(error),
+            };
+            let _ = telling.send(told);
+            ring.ring();
+        })?;
+        Ok(Self {
+            orders: Some(orders),
+            bell,
+            told,
+            news,
+        })
+    }
+
+    /// What is readable when there is something to hear.
+    pub fn news(&self) -> &Bell {
+        &self.news
+    }
+
+    /// What the pump tells, which is its last word.
+    pub fn heard(&self) -> Option<Told> {
+        self.news.hush();
+        self.told.try_recv().ok()
+    }
+
+    /// A stream begins: what is in its file, and what is added, is passed on.
+    pub fn begin(&self, at: usize, name: &str, file: File) {
+        self.tell(Order::Begin {
+            at,
+            name: name.to_owned(),
+            file,
+        });
+    }
+
+    /// Nothing is added to a stream's file any more.
+    pub fn end(&self, at: usize) {
+        self.tell(Order::End(at));
+    }
+
+    /// No other stream begins; what is left is passed on.
+    pub fn finish(&mut self) {
+        self.orders = None;
+        self.bell.ring();
+    }
+
+    fn tell(&self, order: Order) {
+        if let Some(orders) = &self.orders {
+            // Where the pump has ended it has said why.
+            let _ = orders.send(order);
+        }
+        self.bell.ring();
+    }
+}
+
+/// stdout, where every stream is wanted.
+struct Stdout(Shared);
+
+impl Out for Stdout {
+    fn wants(&mut self, _: &str) -> bool {
+        true
+    }
+
+    fn lines(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.0.write(lines)
+    }
+}
+
+/// A stream's file.
+struct Followed {
+    file: File,
+    offset: u64,
+    intake: Intake,
+    watch: Option<WatchDescriptor>,
+}
+
+/// The pump's own side.
+struct Flow {
+    orders: Receiver<Order>,
+    bell: Bell,
+    inotify: Option<Inotify>,
+    watched: HashMap<WatchDescriptor, usize>,
+    open: HashMap<usize, Followed>,
+    registry: Registry,
+    out: Stdout,
+    block: Vec<u8>,
+}
+
+impl Flow {
+    fn run(mut self) -> io::Result<()> {
+        loop {
+            if !self.obey()? {
+                return Ok(());
+            }
+            self.wait()?;
+            self.bell.hush();
+            for at in self.grown() {
+                self.pass(at, false)?;
+            }
+        }
+    }
+
+    /// Does what was ordered; whether there may be more of it.
+    fn obey(&mut self) -> io::Result<bool> {
+        use std::sync::mpsc::TryRecvError;
+        loop {
+            match self.orders.try_recv() {
+                Ok(Order::Begin { at, name, file }) => {
+                    let intake = Intake::new(Name::near(&name), format!("{name}.ndjson"), false, false);
+                    let watch = self.watch(&file);
+                    if let Some(watch) = watch {
+                        self.watched.insert(watch, at);
+                    }
+                    let followed = Followed {
+                        file,
+                        offset: 0,
+                        intake,
+                        watch,
+                    };
+                    self.open.insert(at, followed);
+                    // What was written before we looked is told to nobody.
+                    self.pass(at, false)?;
+                }
+                Ok(Order::End(at)) => {
+                    self.pass(at, true)?;
+                    if let Some(ended) = self.open.remove(&at)
+                        && let (Some(watch), Some(inotify)) = (ended.watch, &self.inotify)
+                    {
+                        self.watched.remove(&watch);
+                        let _ = inotify.rm_watch(watch);
+                    }
+                }
+                Err(TryRecvError::Empty) => return Ok(true),
+                Err(TryRecvError::Disconnected) => return Ok(false),
+            }
+        }
+    }
+
+    fn watch(&mut self, file: &File) -> Option<WatchDescriptor> {
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let watched = self
+            .inotify
+            .as_ref()?
+            .add_watch(path.as_str(), AddWatchFlags::IN_MODIFY);
+        if watched.is_err() {
+            // Too many are watched already: from now on all are looked at.
+            self.inotify = None;
+        }
+        watched.ok()
+    }
+
+    /// Waits for orders, for growth, or for the reader's end.
+    fn wait(&self) -> io::Result<()> {
+        // An error or a hang-up is told without being asked for.
+        let mut fds = vec![
+            PollFd::new(self.out.0.fd(), PollFlags::empty()),
+            PollFd::new(self.bell.as_fd(), PollFlags::POLLIN),
+        ];
+        let timeout = match &self.inotify {
+            Some(inotify) => {
+                fds.push(PollFd::new(inotify.as_fd(), PollFlags::POLLIN));
+                PollTimeout::NONE
+            }
+            None if self.open.is_empty() => PollTimeout::NONE,
+            None => LOOK.into(),
+        };
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
+        match fds[0].revents() {
+            Some(events) if events.intersects(gone) => Err(io::ErrorKind::BrokenPipe.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The streams whose files have grown, in the order in which they did.
+    fn grown(&self) -> Vec<usize> {
+        let Some(inotify) = &self.inotify else {
+            return self.open.keys().copied().collect();
+        };
+        let mut grown = Vec::new();
+        while let Ok(events) = inotify.read_events() {
+            if events.is_empty() {
+                break;
+            }
+            for event in events {
+                if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+                    return self.open.keys().copied().collect();
+                }
+                let at = self.watched.get(&event.wd).copied();
+                grown.extend(at.filter(|at| grown.last() != Some(at)));
+            }
+        }
+        grown
+    }
+
+    /// Passes on the whole lines that a stream has; all there is when it has ended.
+    fn pass(&mut self, at: usize, ended: bool) -> io::Result<()> {
+        let Some(stream) = self.open.get_mut(&at) else {
+            return Ok(());
+        };
+        let (registry, out) = (&mut self.registry, &mut self.out);
+        loop {
+            let count = match stream.file.read_at(&mut self.block, stream.offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // What cannot be read is missing, and that is told as an end without `exit`.
+                Err(_) => 0,
+                Ok(count) => count,
+            };
+            let read = &self.block[..count];
+            let whole = memchr::memrchr(b'\n', read).map_or(0, |feed| feed + 1);
+            if whole > 0 {
+                stream.intake.lines(&read[..whole], Ts::now(), registry, out)?;
+                stream.offset += whole as u64;
+            } else if count == self.block.len() {
+                // A line that is longer.
+                self.block.resize(2 * count, 0);
+            } else {
+                if ended && count > 0 {
+                    stream.intake.tail(read, Ts::now(), registry, out)?;
+                }
+                break;
+            }
+        }
+        if self.block.len() > 16 * BLOCK {
+            self.block = vec![0; BLOCK];
+        }
+        match ended {
+            true => stream.intake.end(None, Ts::now(), registry, out),
+            false => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a run waits for, and what it does when it is told something.
+
+use super::Run;
+use crate::end::Ending;
+use crate::pump::Told;
+use harmony::worker::Heard;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// A signal that comes so soon after another is the same wish: `timeout` tells its child and then the child's group.
+const SAME_WISH: Duration = Duration::from_millis(100);
+
+impl Run<'_> {
+    /// Waits until something happens.
+    pub(super) fn wait(&mut self) {
+        let wake = match self.ending {
+            None => [self.timeout, self.grace].into_iter().flatten().min(),
+            Some(_) => None,
+        };
+        self.poll(wake);
+    }
+
+    /// Waits for a signal, for our own threads, or until then.
+    pub fn poll(&self, wake: Option<Instant>) {
+        let [asked, resumed] = self.signals.fds();
+        let fds = [
+            asked,
+            resumed,
+            self.nursery.fd(),
+            self.pump.news().as_fd(),
+            self.waiting.news().as_fd(),
+            self.additions.news().as_fd(),
+        ]
+        .into_iter();
+        let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let timeout = wake.map_or(PollTimeout::NONE, |at| {
+            let left = at.saturating_duration_since(Instant::now()).as_millis() + 1;
+            PollTimeout::try_from(left.min(i32::MAX as u128)).unwrap_or(PollTimeout::MAX)
+        });
+        // Whatever it was, what has happened is looked at.
+        let _ = poll(&mut fds, timeout);
+    }
+
+    /// Heeds signals, and what the pump tells.
+    pub(super) fn hear(&mut self) {
+        while let Some(heard) = self.signals.next() {
+            match heard {
+                Heard::End(signal) => self.told_to_end(signal),
+                Heard::Pause => self.pause(),
+                Heard::Resume | Heard::Child => {}
+            }
+        }
+        match self.pump.heard() {
+            Some(Told::ReaderGone) => self.end(Ending::ReaderGone),
+            Some(Told::Failed(error)) => self.end(Ending::failed("stdout", &error)),
+            Some(Told::Done) | None => {}
+        }
+    }
+
+    pub(super) fn told_to_end(&mut self, number: i32) {
+        let before = self.asked.replace(Instant::now());
+        if before.is_some_and(|at| at.elapsed() < SAME_WISH) {
+            return;
+        }
+        let again = before.is_some();
+        if self.ending.is_none() {
+            self.end(Ending::Signal(number));
+        } else {
+            let signal = Signal::try_from(number).unwrap_or(Signal::SIGTERM);
+            self.running
+                .iter()
+                .for_each(|running| running.signal(&self.nursery, signal));
+        }
+        if again && self.running.is_empty() {
+            std::process::exit(128 + number);
+        }
+    }
+
+    /// Ctrl-Z: the streams and we stop, and the time until we go on counts for nothing.
+    pub(super) fn pause(&mut self) {
+        let before = Instant::now();
+        self.running
+            .iter()
+            .for_each(|running| running.signal(&self.nursery, Signal::SIGTSTP));
+        // Who was told to go on meanwhile would wait for ever.
+        if !self.signals.resumed() {
+            let _ = nix::sys::signal::raise(Signal::SIGSTOP);
+        }
+        self.running
+            .iter()
+            .for_each(|running| running.signal(&self.nursery, Signal::SIGCONT));
+        let pause = before.elapsed();
+        for moment in [&mut self.timeout, &mut self.grace].into_iter().flatten() {
+            *moment += pause;
+        }
+    }
+
+    /// The signal that told us to end since this was asked last.
+    pub fn stopped(&mut self) -> Option<i32> {
+        let mut stopped = None;
+        while let Some(heard) = self.signals.next() {
+            match heard {
+                Heard::End(signal) => stopped = Some(signal),
+                Heard::Pause => self.pause(),
+                Heard::Resume | Heard::Child => {}
+            }
+        }
+        stopped
+    }
+}

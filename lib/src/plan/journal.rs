@@ -1,0 +1,191 @@
+//! A run folder's journal: a line for each act of a run, written and synced before the act is done.
+
+use super::{Fate, Plan};
+use crate::line::Outcome;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// A line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When, in seconds since 1970.
+    pub ts: f64,
+    /// What.
+    #[serde(flatten)]
+    pub act: Act,
+}
+
+/// What a run does, or has seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "act", rename_all = "lowercase")]
+pub enum Act {
+    /// A run begins, or goes on.
+    Begin {
+        /// The version of this format: 1.
+        v: u32,
+        /// The plan's name.
+        plan: String,
+        /// The process that runs it.
+        pid: i32,
+        /// The folder that the plan's paths are relative to.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        cwd: String,
+    },
+    /// Streams were added to the plan.
+    Add {
+        /// Which.
+        streams: Vec<String>,
+        /// The stream that added them; empty where that is not known.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        by: String,
+    },
+    /// A stream is about to start.
+    Start {
+        /// Which.
+        stream: String,
+        /// What it was asked and how, as a key: the same key need not run again.
+        key: String,
+    },
+    /// A stream has ended.
+    End {
+        /// Which.
+        stream: String,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A stream will not run, for another one's end.
+    Skip {
+        /// Which.
+        stream: String,
+        /// Why.
+        because: String,
+    },
+    /// A stream need not run.
+    Unneeded {
+        /// Which.
+        stream: String,
+    },
+    /// A stream's `undo` is about to run.
+    Undo {
+        /// Whose.
+        stream: String,
+    },
+    /// It has ended.
+    Undone {
+        /// Whose.
+        stream: String,
+        /// Its exit code as a shell says it: 128+N after signal N.
+        code: i32,
+    },
+    /// The run is over.
+    Finish {
+        /// `met`, `unmet`, `timeout` or `cancelled`.
+        verdict: String,
+        /// Why it is not `met`.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        because: String,
+    },
+}
+
+/// A journal as it was read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Journal {
+    /// Its lines.
+    pub entries: Vec<Entry>,
+    /// How many lines could not be read; the last one may be torn, where the run was killed as it wrote.
+    pub unread: usize,
+}
+
+impl Journal {
+    /// Reads what is there. Acts that a later version knows are not read, either.
+    pub fn read(text: &[u8]) -> Self {
+        let mut journal = Self::default();
+        for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            match serde_json::from_slice(line) {
+                Ok(entry) => journal.entries.push(entry),
+                Err(_) => journal.unread += 1,
+            }
+        }
+        journal
+    }
+
+    /// How far each stream of the plan is, as far as the journal tells.
+    pub fn fates(&self, plan: &Plan) -> Vec<Fate> {
+        let mut fates = vec![Fate::Waiting; plan.streams.len()];
+        for Entry { act, .. } in &self.entries {
+            let (stream, fate) = match act {
+                Act::Start { stream, .. } => (stream, Fate::Running),
+                Act::End { stream, outcome } if *outcome == Outcome::Success => (stream, Fate::Well),
+                Act::End { stream, .. } => (stream, Fate::Failed),
+                Act::Skip { stream, .. } => (stream, Fate::Skipped),
+                Act::Unneeded { stream } => (stream, Fate::Unneeded),
+                Act::Begin { .. } | Act::Add { .. } | Act::Undo { .. } | Act::Undone { .. } | Act::Finish { .. } => {
+                    continue;
+                }
+            };
+            if let Some(at) = plan.streams.iter().position(|known| known.name == *stream) {
+                fates[at] = fate;
+            }
+        }
+        fates
+    }
+
+    /// The streams whose `undo` has begun, with the exit code of those that have ended; without those that have been
+    /// started again since.
+    pub fn undone(&self) -> Vec<(&str, Option<i32>)> {
+        let mut all: Vec<(&str, Option<i32>)> = Vec::new();
+        for Entry { act, .. } in &self.entries {
+            let (stream, code) = match act {
+                Act::Start { stream, .. } => {
+                    all.retain(|(known, _)| known != stream);
+                    continue;
+                }
+                Act::Undo { stream } => (stream.as_str(), None),
+                Act::Undone { stream, code } => (stream.as_str(), Some(*code)),
+                _ => continue,
+            };
+            match all.iter_mut().find(|(known, _)| *known == stream) {
+                Some(known) => known.1 = code,
+                None => all.push((stream, code)),
+            }
+        }
+        all
+    }
+
+    /// The streams that ended well and were not taken back since, the last to end first, each with the key it ran under.
+    pub fn well(&self) -> Vec<(&str, &str)> {
+        let mut running: HashMap<&str, &str> = HashMap::new();
+        let mut well: Vec<(&str, &str)> = Vec::new();
+        for Entry { act, .. } in &self.entries {
+            match act {
+                Act::Start { stream, key } => {
+                    well.retain(|(known, _)| known != stream);
+                    running.insert(stream, key);
+                }
+                Act::End { stream, outcome } => {
+                    well.retain(|(known, _)| known != stream);
+                    if let Some(key) = running.remove(stream.as_str())
+                        && *outcome == Outcome::Success
+                    {
+                        well.push((stream, key));
+                    }
+                }
+                Act::Undone { stream, code: 0 } => well.retain(|(known, _)| known != stream),
+                _ => {}
+            }
+        }
+        well.reverse();
+        well
+    }
+
+    /// Whether a rollback was begun and cut short.
+    pub fn undoing(&self) -> bool {
+        let last = self.entries.iter().rev().find(|entry| {
+            matches!(
+                entry.act,
+                Act::Start { .. } | Act::Undo { .. } | Act::Undone { .. } | Act::Finish { .. }
+            )
+        });
+        last.is_some_and(|entry| matches!(entry.act, Act::Undo { .. } | Act::Undone { .. }))
+    }
+}

@@ -1,0 +1,165 @@
+//! Where plans, runs and their files lie, and how they are read.
+
+use crate::cli::{self, Failure, reason};
+use crate::plan::{Format, Plan};
+use crate::role::Roles;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// How much is read at once from a file's end.
+const BLOCK: usize = 4096;
+
+/// The user's own folder for what outlives a run: `$XDG_STATE_HOME/cl`, else `$HOME/.local/state/cl`.
+pub fn state_folder() -> Option<PathBuf> {
+    let folder = |variable: &str| {
+        std::env::var_os(variable)
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+    };
+    let state = folder("XDG_STATE_HOME").or_else(|| folder("HOME").map(|home| home.join(".local/state")));
+    state.map(|state| state.join("cl"))
+}
+
+/// The folder of a run that begins now, below `runs` in the user's own.
+pub fn fresh_name(plan: &str) -> String {
+    format!("{}-{plan}", jiff::Zoned::now().strftime("%Y-%m-%dT%H%M%S.%3f"))
+}
+
+/// A plan with its document.
+#[derive(Debug)]
+pub struct Document {
+    /// The plan.
+    pub plan: Plan,
+    /// How it is written.
+    pub text: String,
+    /// In which form.
+    pub format: Format,
+}
+
+/// Reads a plan; `-` is stdin. All that is wrong with it is told as `tool`; the failure, whose exit code is `wrong`,
+/// says how much.
+///
+/// # Errors
+/// What keeps it from being read, or that it is wrong.
+pub fn read_plan(tool: &str, path: &Path, roles: &Roles, wrong: u8) -> Result<Document, Failure> {
+    let name = shown(path);
+    let (text, format) = read_text(path)?;
+    let plan = Plan::read(&text, format, roles).map_err(|problems| {
+        for problem in &problems {
+            cli::complain(tool, &problem.told(&name));
+        }
+        let count = problems.len();
+        Failure {
+            message: format!("{name}: {count} {}", if count == 1 { "error" } else { "errors" }),
+            code: wrong,
+        }
+    })?;
+    Ok(Document { plan, text, format })
+}
+
+/// Reads a plan's document; `-` is stdin.
+///
+/// # Errors
+/// What keeps it from being read.
+pub fn read_text(path: &Path) -> Result<(String, Format), Failure> {
+    let name = shown(path);
+    let bytes = if path.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(path)
+    };
+    let bytes = bytes.map_err(|error| Failure::io(&name, &error))?;
+    let text = String::from_utf8(bytes).map_err(|_| Failure {
+        message: format!("{name}: it is no UTF-8 text"),
+        code: 1,
+    })?;
+    let format = format_of(path, &text);
+    Ok((text, format))
+}
+
+/// How messages call a file.
+fn shown(path: &Path) -> String {
+    match path.to_str() {
+        Some("-") => "stdin".to_owned(),
+        _ => path.display().to_string(),
+    }
+}
+
+/// How a plan is written, by its file's name and its first character.
+fn format_of(path: &Path, text: &str) -> Format {
+    let json = path.extension().is_some_and(|ext| ext == "json") || text.trim_start().starts_with('{');
+    if json { Format::Json } else { Format::Toml }
+}
+
+/// The plan in a run folder.
+///
+/// # Errors
+/// When there is none.
+pub fn plan_of_run(run: &Path) -> Result<PathBuf, Failure> {
+    let there = ["plan.toml", "plan.json"]
+        .map(|name| run.join(name))
+        .into_iter()
+        .find(|path| path.exists());
+    let wrong = |message: String| Failure { message, code: 1 };
+    there.ok_or_else(|| match std::fs::metadata(run) {
+        Err(error) => wrong(format!("{}: {}", run.display(), reason(&error))),
+        Ok(_) => wrong(format!(
+            "{}: there is no plan.toml in it: is it the folder of a run?",
+            run.display()
+        )),
+    })
+}
+
+/// A file's last line, without its line feed; and whether it has one. Empty where the file is.
+///
+/// # Errors
+/// What keeps it from being read.
+pub fn last_line(file: &File) -> io::Result<(Vec<u8>, bool)> {
+    let mut from = file.metadata()?.len();
+    let mut tail: Vec<u8> = Vec::new();
+    let mut step = BLOCK;
+    loop {
+        let more = (step as u64).min(from);
+        from -= more;
+        let mut block = vec![0; more as usize];
+        file.read_exact_at(&mut block, from)?;
+        block.extend_from_slice(&tail);
+        tail = block;
+        let ended = tail.last() == Some(&b'\n');
+        let line = &tail[..tail.len() - usize::from(ended)];
+        let feed = memchr::memrchr(b'\n', line);
+        if feed.is_some() || from == 0 {
+            let begin = feed.map_or(0, |feed| feed + 1);
+            return Ok((line[begin..].to_vec(), ended));
+        }
+        // A line that is long is read in few steps.
+        step = step.saturating_mul(4);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn the_last_line_of_any_file() {
+        let long = "x".repeat(3 * BLOCK);
+        for (text, line, ended) in [
+            ("", "", false),
+            ("a", "a", false),
+            ("a\n", "a", true),
+            ("a\nb", "b", false),
+            ("a\n\n", "", true),
+            (&format!("a\n{long}\n"), long.as_str(), true),
+            (&long, long.as_str(), false),
+        ] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            assert_eq!(last_line(&file).unwrap(), (line.as_bytes().to_vec(), ended));
+        }
+    }
+}
