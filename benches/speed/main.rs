@@ -60,7 +60,16 @@ pub fn tools() -> PathBuf {
 }
 
 fn sizes(table: &mut Table) -> io::Result<()> {
-    for name in ["cl-spawn", "cl-merge", "cl-tee", "cl-progress", "cl-wait", "cl-replay"] {
+    for name in [
+        "cl-spawn",
+        "cl-merge",
+        "cl-tee",
+        "cl-progress",
+        "cl-wait",
+        "cl-replay",
+        "cl-plan",
+        "cl-run",
+    ] {
         table.row(&format!("size of {name}, MiB"), table::Bar::None, || {
             let size = std::fs::metadata(tools().join(name))?.len();
             Ok((size as f64 / (1 << 20) as f64, String::new()))

@@ -11,7 +11,7 @@ use std::time::Instant;
 /// So many bytes a second are read as what they say, which takes some hundredths of a core, and so many at once after a
 /// quiet time. What an agent writes beyond that is only counted, so that it can flow as fast as the system moves it.
 const CALM: f64 = (8 << 20) as f64;
-const BURST: f64 = 2.0 * CALM;
+const BURST: f64 = CALM / 2.0;
 
 /// Told of each stream that a line belonged to, after that line.
 pub type Told<'a> = &'a mut dyn FnMut(usize, &Stream, Ts);
