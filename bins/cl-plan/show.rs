@@ -4,7 +4,7 @@ use crate::documents::wrong;
 use harmony::cli::Failure;
 use harmony::plan::{Graph, Phase, Plan, Stream, When};
 use harmony::role::Roles;
-use harmony::run::{durations, earlier};
+use harmony::run::{durations, earlier, filled_up};
 use harmony::units;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -65,18 +65,12 @@ fn times(text: &mut String, plan: &Plan, roles: &Roles, graph: &Graph, runs: &[P
     };
     let known = durations(plan, runs);
     let untold = known.iter().filter(|known| known.is_none()).count();
-    let told: Vec<f64> = known.iter().flatten().copied().collect();
-    let mean = if told.is_empty() {
-        1.0
-    } else {
-        told.iter().sum::<f64>() / told.len() as f64
-    };
-    let takes: Vec<f64> = known.into_iter().map(|known| known.unwrap_or(mean)).collect();
+    let takes = filled_up(&known);
     let path = graph.critical(&takes);
     let names: Vec<&str> = path.iter().map(|&at| plan.streams[at].name.as_str()).collect();
     let _ = write!(text, "\ncritical path: {}", names.join(" -> "));
     let brief = |seconds: f64| units::brief(Duration::try_from_secs_f64(seconds).unwrap_or_default());
-    if told.is_empty() {
+    if untold == known.len() {
         let _ = writeln!(text, "\ntime: no earlier run tells it");
         return;
     }

@@ -9,7 +9,7 @@ use crate::signals::{self, DRAWING, Signals};
 use crate::watch::Watch;
 use harmony::cli::{Failure, complain, reason};
 use harmony::line::{Name, Ts, header};
-use harmony::runs;
+use harmony::run::{find, newest, runs_folder};
 use harmony::source::{Named, Place, Sources, Step};
 use harmony::state::Stream;
 use harmony::sys::startup::was_closed;
@@ -64,9 +64,9 @@ pub fn run(mut args: Args) -> Result<u8, Failure> {
 /// The run that is meant: the one that was named, or at a terminal without a name the newest; else stdin. Where it is
 /// another than what was typed, that is said.
 fn meant(typed: Option<PathBuf>) -> Result<Option<PathBuf>, Failure> {
-    let home = runs::home();
+    let home = runs_folder();
     let found = match &typed {
-        Some(path) => runs::find(path, home.as_deref()).map_err(|error| {
+        Some(path) => find(path, home.as_deref()).map_err(|error| {
             let mut failure = Failure::io(path.display(), &error);
             if error.kind() == io::ErrorKind::NotFound {
                 failure.message += "; to be there before a run begins, make its folder";
@@ -74,7 +74,7 @@ fn meant(typed: Option<PathBuf>) -> Result<Option<PathBuf>, Failure> {
             failure
         })?,
         None if was_closed(0) || !io::stdin().is_terminal() => return Ok(None),
-        None => home.as_deref().and_then(runs::newest).ok_or_else(|| {
+        None => home.as_deref().and_then(newest).ok_or_else(|| {
             let place = home.map(|home| format!(" (in {} there is none)", home.display()));
             Failure::usage(format!(
                 "stdin is a terminal: pipe a stream in, or name a run{}",

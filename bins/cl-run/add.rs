@@ -4,11 +4,11 @@ use harmony::cli::{self, Failure, reason};
 use harmony::plan::{Act, Entry, Format, Journal, Plan};
 use harmony::role::Roles;
 use harmony::run::{plan_of_run, read_plan, read_text};
+use harmony::sys::files::private_folder;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The folder, in that of the run, where additions are put.
@@ -30,18 +30,13 @@ pub fn hand_in(run: &Path, path: &Path, roles: &Roles, wrong: u8) -> Result<u8, 
     }
     let folder = run.join(FOLDER);
     let io = |error: &io::Error| Failure::io(folder.display(), error);
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .map_err(|error| io(&error))?;
+    private_folder(&folder).map_err(|error| io(&error))?;
     let by = std::env::var_os("CL_RUN")
         .filter(|ours| fs::canonicalize(ours).is_ok_and(|ours| fs::canonicalize(run).is_ok_and(|run| run == ours)))
         .and_then(|_| std::env::var("CL_STREAM").ok())
         .map_or_else(String::new, |by| format!("{BY}{}", by.replace('/', "%")));
-    let ending = if format == Format::Json { "json" } else { "toml" };
     let stamp = harmony::line::Ts::now().0;
-    let file = folder.join(format!("{stamp}-{}{by}.{ending}", std::process::id()));
+    let file = folder.join(format!("{stamp}-{}{by}.{}", std::process::id(), format.ending()));
     crate::open::write_new(&file, &text).map_err(|error| io(&error))?;
     Ok(0)
 }
@@ -64,7 +59,7 @@ impl Additions {
     /// What the system says.
     pub fn watch(run: &Path, most: usize, deepest: u32, journal: &Journal) -> io::Result<Self> {
         let folder = run.join(FOLDER);
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        private_folder(&folder)?;
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         inotify.add_watch(&folder, AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE)?;
         let mut depths = HashMap::new();
@@ -102,7 +97,10 @@ impl Additions {
     pub fn take(&mut self, plan: &Plan, roles: &Roles) -> Option<(Plan, Vec<Act>, Vec<PathBuf>)> {
         let entries = fs::read_dir(&self.folder).ok()?;
         let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        files.retain(|path| path.extension().is_some_and(|ext| ext == "toml" || ext == "json"));
+        files.retain(|path| {
+            path.extension()
+                .is_some_and(|ext| [Format::Toml, Format::Json].iter().any(|format| ext == format.ending()))
+        });
         files.sort();
         let mut grown = plan.clone();
         let (mut acts, mut taken) = (Vec::new(), Vec::new());

@@ -3,10 +3,11 @@
 use crate::work::{Work, exit_of};
 use harmony::line::{Event, Exit, Name, Outcome, Stamper, Ts, header};
 use harmony::run::{Nursery, Status, last_line};
+use harmony::sys::files::in_memory;
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ pub fn start(
     held: &[OwnedFd],
 ) -> io::Result<Running> {
     let stdin = match &work.stdin {
-        Some(text) => in_memory(text)?,
+        Some(text) => in_memory(c"prompt", text.as_bytes())?,
         None => File::open("/dev/null")?.into(),
     };
     let mut args = vec!["cl-spawn".to_owned()];
@@ -157,15 +158,4 @@ pub fn say(file: &mut File, name: &str, seq: u64, half: bool, event: &Event) -> 
     let name = Name::new(name).unwrap_or_else(|_| Name::near(name));
     Stamper::after(name, seq).event(event, Ts::now(), &mut line);
     file.write_all(&line)
-}
-
-/// A file in memory: it has an end from the beginning, and any size.
-fn in_memory(text: &str) -> io::Result<OwnedFd> {
-    let mut file = File::from(nix::sys::memfd::memfd_create(
-        c"prompt",
-        nix::sys::memfd::MFdFlags::MFD_CLOEXEC,
-    )?);
-    file.write_all(text.as_bytes())?;
-    file.rewind()?;
-    Ok(file.into())
 }

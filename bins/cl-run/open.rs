@@ -9,14 +9,17 @@ use crate::{add, dry, launch};
 use harmony::cli::{self, Failure, reason};
 use harmony::plan::{Act, Entry, Graph, Journal, Plan};
 use harmony::role::Roles;
-use harmony::run::{Document, durations, earlier, fresh_name, plan_of_run, read_plan, state_folder};
+use harmony::run::{
+    Document, durations, earlier, filled_up, fresh_name, plan_of_run, read_plan, runs_folder, state_folder,
+};
 use harmony::sink::Folder;
 use harmony::sys::fds::stay_open;
+use harmony::sys::files::private_folder;
 use harmony::worker::Signals;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// The plan is wrong.
@@ -120,15 +123,7 @@ fn block() -> Result<Signals, Failure> {
 /// Who comes before whom, and in which order streams start where not all can.
 pub fn order(plan: &Plan, roles: &Roles) -> Result<(Graph, Vec<usize>), Failure> {
     let graph = Graph::new(plan).map_err(|_| wrong("the plan has a circle".to_owned()))?;
-    let known = durations(plan, &earlier(&plan.name));
-    let told: Vec<f64> = known.iter().flatten().copied().collect();
-    // Those that nobody has seen take as long as the others do.
-    let mean = if told.is_empty() {
-        1.0
-    } else {
-        told.iter().sum::<f64>() / told.len() as f64
-    };
-    let takes: Vec<f64> = known.into_iter().map(|known| known.unwrap_or(mean)).collect();
+    let takes = filled_up(&durations(plan, &earlier(&plan.name)));
     let ranks = graph.ranks(&plan.priorities(roles), &takes);
     Ok((graph, ranks))
 }
@@ -156,17 +151,16 @@ fn held_already(folder: &Path) -> Failure {
 /// Makes the run's folder, with the plan in it.
 fn make(args: &Args, document: &Document) -> Result<PathBuf, Failure> {
     let io = |path: &Path, error: &io::Error| Failure::io(path.display(), error);
-    let builder = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
     let folder = match &args.run {
         Some(run) => run.clone(),
         None => {
-            let state = state_folder().ok_or_else(|| {
+            let runs = runs_folder().ok_or_else(|| {
                 Failure::usage("runs lie in $XDG_STATE_HOME or $HOME: set one of them, or name a folder by --run")
             })?;
-            state.join("runs").join(fresh_name(&document.plan.name))
+            runs.join(fresh_name(&document.plan.name))
         }
     };
-    builder(&folder).map_err(|error| io(&folder, &error))?;
+    private_folder(&folder).map_err(|error| io(&folder, &error))?;
     let folder = fs::canonicalize(&folder).map_err(|error| io(&folder, &error))?;
     if plan_of_run(&folder).is_ok() {
         return Err(held_already(&folder));

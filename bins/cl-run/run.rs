@@ -289,17 +289,21 @@ impl<'a> Run<'a> {
         if self.ending.is_some() {
             return;
         }
-        let signal = match &ending {
-            Ending::Signal(signal) => Signal::try_from(*signal).unwrap_or(Signal::SIGTERM),
+        self.tell_all(match &ending {
+            Ending::Signal(number) => signal(*number),
             _ => Signal::SIGTERM,
-        };
-        self.running
-            .iter()
-            .for_each(|running| running.signal(&self.nursery, signal));
+        });
         self.schedule.over();
         self.waiting.over();
         self.prepared.clear();
         self.ending = Some(ending);
+    }
+
+    /// Tells all that run.
+    fn tell_all(&self, signal: Signal) {
+        self.running
+            .iter()
+            .for_each(|running| running.signal(&self.nursery, signal));
     }
 
     /// Takes those who have what they need.
@@ -318,7 +322,8 @@ impl<'a> Run<'a> {
     fn finish(mut self) -> Result<u8, Failure> {
         let ending = self.ending.take().unwrap_or(Ending::Met);
         ending.tell();
-        let own = |error: io::Error| Failure::io(self.set.folder.join("journal").display(), &error);
+        let journal = self.set.folder.join("journal");
+        let own = |error: io::Error| Failure::io(journal.display(), &error);
         self.log.write().map_err(own)?;
         if !matches!(ending, Ending::Met) && (self.set.args.undo || self.undoing) {
             match Rollback::of(&mut self)?.run()? {
@@ -326,7 +331,6 @@ impl<'a> Run<'a> {
                 Some(signal) => return Ok(128u8.wrapping_add(signal as u8)),
             }
         }
-        let own = |error: io::Error| Failure::io(self.set.folder.join("journal").display(), &error);
         self.log.note(Act::Finish {
             verdict: ending.verdict().to_owned(),
             because: ending.because(),
@@ -353,6 +357,11 @@ impl<'a> Run<'a> {
             }
         }
     }
+}
+
+/// The signal of a number; one that has none asks to end all the same.
+pub fn signal(number: i32) -> Signal {
+    Signal::try_from(number).unwrap_or(Signal::SIGTERM)
 }
 
 /// The number of a signal that has this name.

@@ -1,13 +1,12 @@
 //! Taking back what was done: the undo of each stream that ended well, the last to end first.
 
 use crate::launch;
-use crate::run::Run;
+use crate::run::{Run, signal};
 use crate::work::Work;
 use harmony::cli::{self, Failure};
 use harmony::line::Outcome;
 use harmony::plan::{Act, Journal};
 use harmony::sink::Folder;
-use nix::sys::signal::Signal;
 use std::fs;
 use std::io;
 
@@ -110,9 +109,9 @@ impl<'r, 'a> Rollback<'r, 'a> {
             }
             run.poll(None);
             run.nursery.hear();
-            if let Some(signal) = run.stopped() {
-                stopped = Some(signal);
-                running.signal(&run.nursery, Signal::try_from(signal).unwrap_or(Signal::SIGTERM));
+            if let Some(number) = run.stopped() {
+                stopped = Some(number);
+                running.signal(&run.nursery, signal(number));
             }
         }
     }

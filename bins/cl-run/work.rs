@@ -48,15 +48,7 @@ impl Works<'_> {
         tree: Option<&Path>,
     ) -> Result<Work, String> {
         let stream = &plan.streams[at];
-        let filled = |template: &str| {
-            fill(template, str::to_owned, |place| match place {
-                Place::Prompt => Ok(plan.prompt.clone().unwrap_or_default()),
-                Place::Worktree => Ok(tree.map(|tree| tree.display().to_string()).unwrap_or_default()),
-                Place::File(path) => read_text(Path::new(path)).map_err(|error| format!("{path}: {}", reason(&error))),
-                Place::Text(name) => self.answer(plan, graph, fates, name),
-            })
-            .map_err(|error| error.to_string())
-        };
+        let filled = |template: &str| self.filled(template, plan, graph, fates, tree);
         let asks = match &stream.prompt {
             Some(template) => Some(filled(template)?),
             // The plan's own prompt is no template.
@@ -109,16 +101,25 @@ impl Works<'_> {
         // Whose answers are asked for has ended; who stood in for whom is of no account any more.
         let fates = vec![Fate::Well; plan.streams.len()];
         let undo = plan.streams[at].undo.iter();
-        undo.map(|template| {
-            fill(template, str::to_owned, |place| match place {
-                Place::Prompt => Ok(plan.prompt.clone().unwrap_or_default()),
-                Place::Worktree => Ok(tree.map(|tree| tree.display().to_string()).unwrap_or_default()),
-                Place::File(path) => read_text(Path::new(path)).map_err(|error| format!("{path}: {}", reason(&error))),
-                Place::Text(name) => self.answer(plan, graph, &fates, name),
-            })
-            .map_err(|error| error.to_string())
+        undo.map(|template| self.filled(template, plan, graph, &fates, tree))
+            .collect()
+    }
+
+    fn filled(
+        &self,
+        template: &str,
+        plan: &Plan,
+        graph: &Graph,
+        fates: &[Fate],
+        tree: Option<&Path>,
+    ) -> Result<String, String> {
+        fill(template, str::to_owned, |place| match place {
+            Place::Prompt => Ok(plan.prompt.clone().unwrap_or_default()),
+            Place::Worktree => Ok(tree.map(|tree| tree.display().to_string()).unwrap_or_default()),
+            Place::File(path) => read_text(Path::new(path)).map_err(|error| format!("{path}: {}", reason(&error))),
+            Place::Text(name) => self.answer(plan, graph, fates, name),
         })
-        .collect()
+        .map_err(|error| error.to_string())
     }
 
     /// A stream's answer, or that of the one in its place; empty where there is none.

@@ -4,8 +4,9 @@ use crate::args::{Args, Stdin};
 use crate::ours;
 use harmony::cli::{Failure, reason};
 use harmony::sys::fds::{What, reopen, what};
+use harmony::sys::files::in_memory;
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -66,7 +67,7 @@ impl Source {
         let null = || File::open("/dev/null").map(OwnedFd::from);
         Ok(Some(match self {
             Self::Terminal => return Ok(None),
-            Self::Bytes(bytes) => in_memory(bytes)?,
+            Self::Bytes(bytes) => in_memory(c"prompt", bytes)?,
             Self::Null => null()?,
             // Held open by us as well, it would keep whoever writes to it from seeing that nobody reads.
             Self::File(..) if last => match std::mem::replace(self, Self::Null) {
@@ -132,15 +133,4 @@ pub fn prompts(args: &Args) -> Result<File, Failure> {
             .map_err(|error| ours(format!("stdin: {}", reason(&error))))
         }
     }
-}
-
-/// A file in memory: unlike a pipe it has an end from the beginning, and any size.
-fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let mut file = File::from(nix::sys::memfd::memfd_create(
-        c"prompt",
-        nix::sys::memfd::MFdFlags::MFD_CLOEXEC,
-    )?);
-    file.write_all(bytes)?;
-    file.rewind()?;
-    Ok(file.into())
 }

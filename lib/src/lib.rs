@@ -14,7 +14,6 @@ pub mod policy;
 pub mod replay;
 pub mod role;
 pub mod run;
-pub mod runs;
 pub mod sink;
 pub mod source;
 pub mod state;

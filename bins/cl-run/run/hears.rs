@@ -1,6 +1,6 @@
 //! What a run waits for, and what it does when it is told something.
 
-use super::Run;
+use super::{Run, signal};
 use crate::end::Ending;
 use crate::pump::Told;
 use harmony::worker::Heard;
@@ -68,10 +68,7 @@ impl Run<'_> {
         if self.ending.is_none() {
             self.end(Ending::Signal(number));
         } else {
-            let signal = Signal::try_from(number).unwrap_or(Signal::SIGTERM);
-            self.running
-                .iter()
-                .for_each(|running| running.signal(&self.nursery, signal));
+            self.tell_all(signal(number));
         }
         if again && self.running.is_empty() {
             std::process::exit(128 + number);
@@ -81,16 +78,12 @@ impl Run<'_> {
     /// Ctrl-Z: the streams and we stop, and the time until we go on counts for nothing.
     pub(super) fn pause(&mut self) {
         let before = Instant::now();
-        self.running
-            .iter()
-            .for_each(|running| running.signal(&self.nursery, Signal::SIGTSTP));
+        self.tell_all(Signal::SIGTSTP);
         // Who was told to go on meanwhile would wait for ever.
         if !self.signals.resumed() {
             let _ = nix::sys::signal::raise(Signal::SIGSTOP);
         }
-        self.running
-            .iter()
-            .for_each(|running| running.signal(&self.nursery, Signal::SIGCONT));
+        self.tell_all(Signal::SIGCONT);
         let pause = before.elapsed();
         for moment in [&mut self.timeout, &mut self.grace].into_iter().flatten() {
             *moment += pause;

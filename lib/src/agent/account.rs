@@ -256,6 +256,11 @@ impl Account {
         }
     }
 
+    /// Whether a result has come, no turn has begun since, and nothing is pending.
+    pub fn is_settled(&self) -> bool {
+        self.result.is_some() && !self.in_turn && self.pending.is_empty()
+    }
+
     /// Whether the last turn has ended with a result that its agent calls good.
     pub fn is_good(&self) -> bool {
         !self.in_turn && self.result.as_ref().is_some_and(ResultFact::is_good)

@@ -76,10 +76,9 @@ impl Tally {
         any
     }
 
-    /// Whether a result has come, no turn has begun since, and nothing is pending.
+    /// As [`Account::is_settled`].
     pub fn is_settled(&self) -> bool {
-        let account = &self.account;
-        account.result.is_some() && !account.in_turn && !self.begins && account.pending.is_empty()
+        !self.begins && self.account.is_settled()
     }
 
     /// How many results came.
@@ -173,8 +172,7 @@ mod tests {
                 let mut facts = Vec::new();
                 reader.read(line, &mut facts);
                 facts.into_iter().for_each(|fact| account.take(fact));
-                let settled = account.result.is_some() && !account.in_turn && account.pending.is_empty();
-                prop_assert_eq!((tally.results(), tally.is_settled()), (account.results, settled));
+                prop_assert_eq!((tally.results(), tally.is_settled()), (account.results, account.is_settled()));
                 if dice % 16 == 0 {
                     prop_assert_eq!(seen(tally.account()), seen(&mut account));
                 }

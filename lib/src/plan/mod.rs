@@ -37,6 +37,14 @@ pub enum Format {
 }
 
 impl Format {
+    /// What a file's name ends with behind its dot.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::Toml => "toml",
+            Self::Json => "json",
+        }
+    }
+
     /// What a plan's file is called in a run folder.
     pub fn file_name(self) -> &'static str {
         match self {

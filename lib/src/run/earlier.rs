@@ -1,26 +1,20 @@
 //! How long streams took in earlier runs.
 
-use super::folder::{last_line, state_folder};
+use super::folder::{is_run_of, last_line, runs_folder};
 use crate::line::{Event, Outcome};
 use crate::plan::Plan;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-
-/// How long `YYYY-MM-DDTHHMMSS.mmm` is, with which the folder of a run begins.
-const STAMP: usize = 21;
 
 /// No more runs than these, the newest, tell how long a stream takes.
 const RUNS: usize = 20;
 
 /// The runs of that name that are kept, the newest first.
 pub fn earlier(name: &str) -> Vec<PathBuf> {
-    let Some(Ok(entries)) = state_folder().map(|state| std::fs::read_dir(state.join("runs"))) else {
+    let Some(Ok(entries)) = runs_folder().map(std::fs::read_dir) else {
         return Vec::new();
     };
-    let ours = |entry: &std::fs::DirEntry| {
-        let file = entry.file_name();
-        file.to_str().and_then(|file| file.get(STAMP..)?.strip_prefix('-')) == Some(name)
-    };
+    let ours = |entry: &std::fs::DirEntry| is_run_of(&entry.file_name(), name);
     let mut runs: Vec<PathBuf> = entries.flatten().filter(ours).map(|entry| entry.path()).collect();
     runs.sort_by(|a, b| b.cmp(a));
     runs.truncate(RUNS);
@@ -38,6 +32,16 @@ pub fn durations(plan: &Plan, runs: &[PathBuf]) -> Vec<Option<f64>> {
             all.get(all.len() / 2).copied()
         })
         .collect()
+}
+
+/// The same with a time for each: those that nobody has seen take as long as the others do, or a second.
+pub fn filled_up(known: &[Option<f64>]) -> Vec<f64> {
+    let told = || known.iter().flatten();
+    let mean = match told().count() {
+        0 => 1.0,
+        count => told().sum::<f64>() / count as f64,
+    };
+    known.iter().map(|known| known.unwrap_or(mean)).collect()
 }
 
 /// What the exit event says, which is a file's last line.

@@ -3,6 +3,7 @@
 use crate::cli::{self, Failure, reason};
 use crate::plan::{Format, Plan};
 use crate::role::Roles;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -10,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 /// How much is read at once from a file's end.
 const BLOCK: usize = 4096;
+
+/// The forms of a plan, in the order in which a run folder is searched for one.
+pub(super) const PLANS: [Format; 2] = [Format::Toml, Format::Json];
 
 /// The user's own folder for what outlives a run: `$XDG_STATE_HOME/cl`, else `$HOME/.local/state/cl`.
 pub fn state_folder() -> Option<PathBuf> {
@@ -22,7 +26,23 @@ pub fn state_folder() -> Option<PathBuf> {
     state.map(|state| state.join("cl"))
 }
 
-/// The folder of a run that begins now, below `runs` in the user's own.
+/// The folder that the run folders of plans lie in, in the user's own.
+pub fn runs_folder() -> Option<PathBuf> {
+    state_folder().map(|state| state.join("runs"))
+}
+
+/// How long the time is with which the name of a run's folder begins: `YYYY-MM-DDTHHMMSS.mmm`.
+const STAMP: usize = 21;
+
+/// Whether a folder of that name is one of a run of this plan.
+pub(super) fn is_run_of(folder: &OsStr, plan: &str) -> bool {
+    let named = folder
+        .to_str()
+        .and_then(|folder| folder.get(STAMP..)?.strip_prefix('-'));
+    named == Some(plan)
+}
+
+/// The folder of a run that begins now, below [`runs_folder`].
 pub fn fresh_name(plan: &str) -> String {
     format!("{}-{plan}", jiff::Zoned::now().strftime("%Y-%m-%dT%H%M%S.%3f"))
 }
@@ -99,10 +119,8 @@ fn format_of(path: &Path, text: &str) -> Format {
 /// # Errors
 /// When there is none.
 pub fn plan_of_run(run: &Path) -> Result<PathBuf, Failure> {
-    let there = ["plan.toml", "plan.json"]
-        .map(|name| run.join(name))
-        .into_iter()
-        .find(|path| path.exists());
+    let mut there = PLANS.into_iter().map(|format| run.join(format.file_name()));
+    let there = there.find(|path| path.exists());
     let wrong = |message: String| Failure { message, code: 1 };
     there.ok_or_else(|| match std::fs::metadata(run) {
         Err(error) => wrong(format!("{}: {}", run.display(), reason(&error))),

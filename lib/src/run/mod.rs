@@ -1,9 +1,11 @@
-//! Plans and runs on disk: what cl-plan and cl-run read alike.
+//! Plans and runs on disk: where they lie, how they are read, which one is meant.
 
 mod earlier;
+mod find;
 mod folder;
 mod nursery;
 
-pub use earlier::{durations, earlier};
-pub use folder::{Document, fresh_name, last_line, plan_of_run, read_plan, read_text, state_folder};
+pub use earlier::{durations, earlier, filled_up};
+pub use find::{find, newest};
+pub use folder::{Document, fresh_name, last_line, plan_of_run, read_plan, read_text, runs_folder, state_folder};
 pub use nursery::{Nursery, Status, serve};

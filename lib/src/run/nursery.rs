@@ -5,6 +5,7 @@
 //! the first line of its own code runs. When whoever asks is gone, so is the program, and so are all of them.
 
 use crate::sys::fds::{received as received_fd, stay_open};
+use crate::sys::files::in_memory;
 use crate::sys::process::{self, Waited};
 use nix::cmsg_space;
 use nix::errno::Errno;
@@ -19,7 +20,7 @@ use nix::unistd::{Pid, getpid, setpgid};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::process::{Child, Command, Stdio};
@@ -91,11 +92,7 @@ impl Nursery {
                 "a zero byte cannot stand in an argument",
             ));
         }
-        let mut list = File::from(nix::sys::memfd::memfd_create(
-            c"arguments",
-            nix::sys::memfd::MFdFlags::MFD_CLOEXEC,
-        )?);
-        list.write_all(args.join("\0").as_bytes())?;
+        let list = in_memory(c"arguments", args.join("\0").as_bytes())?;
         let fds: Vec<RawFd> = [list.as_fd(), stdin, stdout]
             .iter()
             .map(AsRawFd::as_raw_fd)
@@ -250,7 +247,6 @@ fn child(fds: Vec<OwnedFd>, work: &impl Fn(Vec<OsString>) -> i32) -> io::Result<
             process::replace(1, stdout.as_fd())?;
             let mut list = File::from(list);
             let mut bytes = Vec::new();
-            list.rewind()?;
             list.read_to_end(&mut bytes)?;
             let args = bytes
                 .split(|&byte| byte == 0)

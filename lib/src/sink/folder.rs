@@ -1,13 +1,14 @@
 //! A run folder: a file a stream, reached without ever following a symbolic link out of it.
 
+use crate::sys::files::private_folder;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 use std::ffi::{OsStr, OsString};
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// A folder with a file for each stream.
@@ -34,7 +35,7 @@ impl Folder {
     /// # Errors
     /// When it cannot be made or opened.
     pub fn open(path: &Path) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        private_folder(path)?;
         // The folder itself may be reached by a link: its user named it.
         let root = File::options()
             .read(true)

@@ -2,6 +2,7 @@
 
 pub mod bits;
 pub mod fds;
+pub mod files;
 pub mod pidfd;
 pub mod process;
 pub mod signals;

@@ -6,12 +6,19 @@ use nix::unistd::Pid;
 use std::collections::BTreeSet;
 
 const GRAPH: &str = "name = 'g'\njobs = 2\n\
-    [stream.bad]\nrun = ['false']\n\
-    [stream.good]\nrun = ['sh', '-c', 'sleep 0.2']\n\
+    [stream.bad]\nrun = ['sh', '-c', 'read go < gate; exit 1']\n\
+    [stream.good]\nrun = ['sh', '-c', 'echo go > gate; sleep 0.2']\n\
     [stream.needs]\nafter = ['bad']\nrun = ['true']\n\
     [stream.mend]\nafter = ['bad']\nwhen = 'failure'\nrun = ['true']\n\
     [stream.tidy]\nafter = ['bad', 'good']\nwhen = 'always'\nrun = ['true']\n\
     [stream.rest]\nafter = ['good', 'tidy']\nrun = ['true']\n";
+
+/// A home with a FIFO at which one stream waits for another that runs at the same time.
+fn gated() -> tempfile::TempDir {
+    let home = scratch();
+    mkfifo(&home.path().join("gate"));
+    home
+}
 
 fn ran(done: &Done) -> BTreeSet<String> {
     outcomes(done).into_keys().collect()
@@ -23,7 +30,7 @@ fn set(names: &str) -> BTreeSet<String> {
 
 #[test]
 fn a_failure_stops_what_builds_on_it_or_all() {
-    let home = scratch();
+    let home = gated();
     let done = played(home.path(), GRAPH, &["-k"]).exits(1);
     assert_eq!(ran(&done), set("bad good mend tidy rest"));
     assert!(
@@ -33,12 +40,12 @@ fn a_failure_stops_what_builds_on_it_or_all() {
     );
     assert!(done.err.ends_with("cl-run: bad ended as failed\n"), "{}", done.err);
     // Without -k nothing else is started but what is for that.
-    let home = scratch();
+    let home = gated();
     let done = played(home.path(), GRAPH, &[]).exits(1);
     assert_eq!(ran(&done), set("bad good mend tidy"));
     // An optional one is nobody's failure.
-    let home = scratch();
-    let plan = GRAPH.replace("run = ['false']", "run = ['false']\noptional = true");
+    let home = gated();
+    let plan = GRAPH.replace("exit 1']", "exit 1']\noptional = true");
     let done = played(home.path(), &plan, &[]).exits(0);
     assert_eq!(ran(&done), set("bad good needs mend tidy rest"));
 }
@@ -62,23 +69,23 @@ fn one_stands_in_until_one_succeeds() {
 /// What is needed and one more of the others: the rest is stopped, and says so.
 #[test]
 fn the_policy_decides_when_it_is_enough() {
-    let home = scratch();
+    let home = gated();
     let plan = |main: &str| {
         format!(
-            "name = 'w'\njobs = 4\n[stream.main]\nrun = ['sh', '-c', '{main}']\n[stream.bad]\nrun = ['false']\n\
-             [stream.quick]\nrun = ['true']\n[stream.slow]\nrun = ['sleep', '1000']\n\
+            "name = 'w'\njobs = 4\n[stream.main]\nrun = ['sh', '-c', 'read go < gate; {main}']\n[stream.bad]\nrun = ['false']\n\
+             [stream.quick]\nrun = ['true']\n[stream.slow]\nrun = ['sh', '-c', 'echo go > gate; exec sleep 1000']\n\
              [wait]\nneed = ['main']\nany = 1\ngrace = '50s'\n"
         )
     };
     let done = played(home.path(), &plan("sleep 0.1"), &[]).exits(0);
     assert_eq!(outcomes(&done)["slow"], "cancelled");
     assert_eq!(outcomes(&done)["bad"], "failed");
-    let home = scratch();
+    let home = gated();
     let done = played(home.path(), &plan("exit 4"), &[]).exits(1);
     assert_eq!(outcomes(&done)["slow"], "cancelled");
     assert!(done.err.ends_with("cl-run: main ended as failed\n"), "{}", done.err);
     // The grace is over before any other is there.
-    let home = scratch();
+    let home = gated();
     let plan = "name = 'w'\njobs = 4\n[stream.main]\nrun = ['true']\n[stream.slow]\nrun = ['sleep', '1000']\n\
                 [wait]\nneed = ['main']\nany = 1\ngrace = '0.2s'\n";
     let done = played(home.path(), plan, &[]).exits(0);

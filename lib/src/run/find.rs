@@ -1,25 +1,19 @@
-//! Run folders: which one is meant where none, or only a name, is given.
+//! Which run is meant where none, or only a name, is given.
 //!
 //! A run folder holds a file for each stream, as `cl-tee --split` writes them, and where it was made from a plan that
 //! plan. Those of plans lie in one folder, named `TIME-NAME`. The newest of several is the one in which a file, and so a
 //! stream, appeared last.
 
+use super::folder::{PLANS, is_run_of};
 use crate::line::header;
-use crate::run::state_folder;
+use crate::plan::Format;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// The length of the TIME in a run folder's name: `2026-01-31T235959.123`.
-const STAMP: usize = 21;
 /// A header is not longer.
 const HEADER: u64 = 4096;
-
-/// The folder that the run folders of plans lie in: `$XDG_STATE_HOME/cl/runs`, or `~/.local/state/cl/runs`.
-pub fn home() -> Option<PathBuf> {
-    state_folder().map(|state| state.join("runs"))
-}
 
 /// The newest run folder in this one; `None` where there is none.
 pub fn newest(folder: &Path) -> Option<PathBuf> {
@@ -50,10 +44,7 @@ fn named(typed: &Path, home: &Path) -> Option<PathBuf> {
     if exact.is_dir() {
         return Some(exact);
     }
-    let fits = |path: &Path| {
-        let file = path.file_name().and_then(|file| file.to_str());
-        file.and_then(|file| file.get(STAMP..)?.strip_prefix('-')) == Some(name)
-    };
+    let fits = |path: &Path| path.file_name().is_some_and(|file| is_run_of(file, name));
     runs(home).filter(|(_, path)| fits(path)).max().map(|(_, path)| path)
 }
 
@@ -69,8 +60,8 @@ fn runs(folder: &Path) -> impl Iterator<Item = (SystemTime, PathBuf)> {
 
 /// Whether a folder has a stream, or the plan of some.
 fn is_run(folder: &Path) -> bool {
-    let planned = ["journal", "plan.toml", "plan.json"];
-    streams(folder).next().is_some() || planned.iter().any(|file| folder.join(file).is_file())
+    let planned = || PLANS.map(Format::file_name).into_iter().chain(["journal"]);
+    streams(folder).next().is_some() || planned().any(|file| folder.join(file).is_file())
 }
 
 /// Whether the streams in a folder are those inside a stream of the same name, so that it is a part of a run.
