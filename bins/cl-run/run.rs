@@ -9,7 +9,7 @@ use crate::end::Ending;
 use crate::journal::Log;
 use crate::launch::{Ended, Running};
 use crate::open::{order, write_new};
-use crate::prepare::Waiting;
+use crate::prepare::{Held, Waiting};
 use crate::pump::{Pump, Told};
 use crate::undo::Rollback;
 use harmony::cli::{self, Failure, reason};
@@ -23,7 +23,6 @@ use nix::sys::signal::Signal;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -33,6 +32,9 @@ pub struct Setting<'a> {
     pub roles: &'a Roles,
     /// The run's folder.
     pub folder: &'a Path,
+    /// The plan in it, and its form.
+    pub plan: PathBuf,
+    pub format: Format,
     /// The same, open.
     pub streams: &'a Folder,
     /// Where the locks of all plans lie.
@@ -61,7 +63,7 @@ pub struct Run<'a> {
     /// How many wait for what they need.
     preparing: usize,
     /// Who has all that it needs and waits for its turn.
-    prepared: VecDeque<(usize, Vec<OwnedFd>)>,
+    prepared: VecDeque<(usize, Held)>,
     /// Locks that our own streams hold, or wait for.
     locked: HashSet<String>,
     jobs: usize,
@@ -163,12 +165,8 @@ impl<'a> Run<'a> {
         };
         if plan != self.plan {
             let (graph, ranks) = order(&plan, self.set.roles).map_err(|failure| io::Error::other(failure.message))?;
-            let format = match self.set.folder.join(Format::Json.file_name()).exists() {
-                true => Format::Json,
-                false => Format::Toml,
-            };
             // The plan first: a stream that the journal tells of is one of the plan's.
-            write_new(&self.set.folder.join(format.file_name()), &plan.write(format))?;
+            write_new(&self.set.plan, &plan.write(self.set.format))?;
             acts.into_iter().for_each(|act| self.log.note(act));
             self.log.write()?;
             self.schedule = self.schedule.grown(graph, &ranks);

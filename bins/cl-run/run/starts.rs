@@ -2,15 +2,15 @@
 
 use super::Run;
 use crate::launch;
-use crate::prepare::{Needs, Ready};
-use crate::work::{Works, exit_of};
+use crate::prepare::{Held, Needs, Ready};
+use crate::work::Works;
 use crate::worktree::Tree;
 use harmony::cli::{self, reason};
 use harmony::line::{Event, Exit, Outcome};
 use harmony::plan::{Act, Worktree};
+use harmony::run::exit_of;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 
 /// No more streams than these wait at once for locks of other runs, each in a thread; the others are not asked.
 const WAITERS: usize = 64;
@@ -124,16 +124,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub(super) fn start(&mut self, at: usize, held: &[OwnedFd]) -> io::Result<()> {
+    pub(super) fn start(&mut self, at: usize, held: &Held) -> io::Result<()> {
         let name = self.plan.streams[at].name.clone();
-        let tree = match self.tree(at) {
-            Ok(tree) => tree.map(|tree| tree.path),
-            Err(because) => return self.refuse(at, because),
-        };
         let (graph, fates) = (self.schedule.graph(), self.schedule.fates());
         let work = match self
             .works()
-            .of(&self.plan, graph, at, fates, &self.keys, tree.as_deref())
+            .of(&self.plan, graph, at, fates, &self.keys, held.tree.as_deref())
         {
             Ok(work) => work,
             Err(because) => return self.refuse(at, because),
@@ -146,7 +142,7 @@ impl<'a> Run<'a> {
         self.keys[at] = Some(work.key.clone());
         let file = self.set.streams.begin(&name)?;
         self.pump.begin(at, &name, file.try_clone()?);
-        match launch::start(&mut self.nursery, (at, &name), &work, file, held) {
+        match launch::start(&mut self.nursery, (at, &name), &work, file, &held.locks) {
             Ok(running) => {
                 self.running.push(running);
                 Ok(())
