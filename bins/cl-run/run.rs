@@ -1,6 +1,7 @@
 //! The run itself: streams, signals and time in one loop, until the whole has come to its end.
 
 mod hears;
+mod slots;
 mod starts;
 
 use crate::add::Additions;
@@ -59,6 +60,8 @@ pub struct Run<'a> {
     /// The keys of those that have started, or need not.
     keys: Vec<Option<String>>,
     running: Vec<Running>,
+    /// Who waits for the end of a usage limit; or did, when it ended.
+    parked: HashSet<usize>,
     waiting: Waiting,
     /// How many wait for what they need.
     preparing: usize,
@@ -119,6 +122,7 @@ impl<'a> Run<'a> {
             nursery,
             joblog,
             running: Vec::new(),
+            parked: HashSet::new(),
             preparing: 0,
             prepared: VecDeque::new(),
             locked: HashSet::new(),
@@ -342,8 +346,9 @@ impl<'a> Run<'a> {
         self.pump.finish();
         loop {
             match self.pump.heard() {
+                Some(Told::Parked { .. }) => continue,
                 Some(Told::Failed(error)) => return Err(Failure::io("stdout", &error)),
-                Some(_) => return Ok(ending.code()),
+                Some(Told::Done | Told::ReaderGone) => return Ok(ending.code()),
                 None if matches!(ending, Ending::ReaderGone | Ending::Failed(_)) => return Ok(ending.code()),
                 None => {}
             }

@@ -52,10 +52,14 @@ impl Run<'_> {
                 Heard::Resume | Heard::Child => {}
             }
         }
-        match self.pump.heard() {
-            Some(Told::ReaderGone) => self.end(Ending::ReaderGone),
-            Some(Told::Failed(error)) => self.end(Ending::failed("stdout", &error)),
-            Some(Told::Done) | None => {}
+        while let Some(told) = self.pump.heard() {
+            match told {
+                Told::Parked { at, parked: true } => drop(self.parked.insert(at)),
+                Told::Parked { at, parked: false } => drop(self.parked.remove(&at)),
+                Told::ReaderGone => self.end(Ending::ReaderGone),
+                Told::Failed(error) => self.end(Ending::failed("stdout", &error)),
+                Told::Done => {}
+            }
         }
     }
 
