@@ -20,13 +20,7 @@ pub fn plan(data: &[u8]) {
             Err(problems) => refused(text, &problems),
             Ok(plan) => {
                 right(&plan, roles);
-                // What happens is anything, and the same for the same text.
-                let seed = data
-                    .iter()
-                    .fold(0u64, |sum, &byte| sum.rotate_left(7) ^ u64::from(byte));
-                for keep_going in [true, false] {
-                    comes_to_its_end(&plan, roles, seed, keep_going);
-                }
+                come_to_an_end(&[plan], data);
             }
         }
     }
@@ -39,14 +33,16 @@ pub fn grown(data: &[u8]) {
     };
     let roles = &*ROLES;
     let mut parts = text.split("\n+++\n");
-    let Some(Ok(mut plan)) = parts.next().map(|text| Plan::read(text, Format::Toml, roles)) else {
+    let Some(Ok(plan)) = parts.next().map(|text| Plan::read(text, Format::Toml, roles)) else {
         return;
     };
+    let mut plans = vec![plan];
     for part in parts {
         let format = match part.trim_start().starts_with('{') {
             true => Format::Json,
             false => Format::Toml,
         };
+        let plan = &plans[plans.len() - 1];
         match plan.grown(part, format, roles) {
             Err(problems) => refused(part, &problems),
             Ok(grown) => {
@@ -60,10 +56,7 @@ pub fn grown(data: &[u8]) {
                     (&grown.name, &grown.wait, &grown.defaults),
                     (&plan.name, &plan.wait, &plan.defaults)
                 );
-                let (old, new) = (
-                    Graph::new(&plan).expect("a graph"),
-                    Graph::new(&grown).expect("a graph"),
-                );
+                let (old, new) = (Graph::new(plan).expect("a graph"), Graph::new(&grown).expect("a graph"));
                 for at in 0..plan.streams.len() {
                     assert_eq!(
                         old.before(at),
@@ -72,10 +65,11 @@ pub fn grown(data: &[u8]) {
                     );
                 }
                 assert_eq!(grown.grown(part, format, roles).as_ref(), Ok(&grown), "once is enough");
-                plan = grown;
+                plans.push(grown);
             }
         }
     }
+    come_to_an_end(&plans, data);
 }
 
 /// Why a text was refused: something, and where.
@@ -136,15 +130,30 @@ fn right(plan: &Plan, roles: &Roles) {
     }
 }
 
+/// Runs a plan that grows while it runs, with and without `keep_going`.
+fn come_to_an_end(plans: &[Plan], data: &[u8]) {
+    // What happens is anything, and the same for the same text.
+    let seed = data
+        .iter()
+        .fold(1u64, |sum, &byte| sum.rotate_left(7) ^ u64::from(byte));
+    for keep_going in [true, false] {
+        comes_to_its_end(plans, seed.max(1), keep_going);
+    }
+}
+
 /// However streams end, and in whatever order: each begins once at most, after those before it, and then all is told.
-fn comes_to_its_end(plan: &Plan, roles: &Roles, seed: u64, keep_going: bool) {
-    let graph = Graph::new(plan).expect("no circle");
-    let count = plan.streams.len();
-    let ranks = graph.ranks(&plan.priorities(roles), &vec![1.0; count]);
+fn comes_to_its_end(plans: &[Plan], mut random: u64, keep_going: bool) {
+    let order = |plan: &Plan| {
+        let graph = Graph::new(plan).expect("no circle");
+        let ranks = graph.ranks(&plan.priorities(&ROLES), &vec![1.0; plan.streams.len()]);
+        (graph, ranks)
+    };
+    let mut later = plans.iter();
+    let mut plan = later.next().expect("a plan");
+    let (graph, ranks) = order(plan);
     let mut schedule = Schedule::new(graph, &ranks, keep_going);
-    let mut random = seed | 1;
     let mut running = Vec::new();
-    let mut began = vec![false; count];
+    let mut began = vec![false; plan.streams.len()];
     loop {
         schedule.advance(plan);
         random ^= random << 13;
@@ -157,14 +166,19 @@ fn comes_to_its_end(plan: &Plan, roles: &Roles, seed: u64, keep_going: bool) {
             assert!(schedule.graph().before(at).iter().all(over), "those before it are over");
             schedule.began(at);
             running.push(at);
-        } else if !running.is_empty() {
-            let at = running.swap_remove(random as usize / 2 % running.len());
+        } else if !running.is_empty() && random & 4 == 0 {
+            let at = running.swap_remove(random as usize / 8 % running.len());
             let outcome = match random >> 40 & 3 {
                 0 => Outcome::Failed,
                 _ => Outcome::Success,
             };
             schedule.ended(plan, at, outcome);
-        } else {
+        } else if let Some(grown) = later.next() {
+            let (graph, ranks) = order(grown);
+            schedule = schedule.grown(graph, &ranks);
+            began.resize(grown.streams.len(), false);
+            plan = grown;
+        } else if running.is_empty() {
             break;
         }
     }
