@@ -6,6 +6,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{ForkResult, Pid};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -37,7 +38,8 @@ pub fn small_file(path: &str) -> io::Result<Vec<u8>> {
 /// # Panics
 /// When called while other threads run: the child of such a fork could find a lock held for ever.
 pub fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
-    let threads = || std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    // Besides its own two, such a folder has a link for each thread.
+    let threads = || std::fs::metadata("/proc/self/task").map_or(1, |task| task.nlink().saturating_sub(2));
     // A thread that was joined holds nothing any more, and is on the kernel's list for an instant yet.
     let patience = Instant::now() + LEAVING;
     let mut count = threads();
@@ -112,33 +114,6 @@ pub fn close_all_but(keep: &[BorrowedFd<'_>]) {
         }
         from = fd.saturating_add(1);
     }
-}
-
-/// Prepares what happens in the worker between fork and exec: a group of its own, signals that end it, its niceness, and
-/// death by SIGKILL if its parent dies.
-pub fn prepare(command: &mut Command, nice: i32) {
-    command.process_group(0);
-    let parent = nix::unistd::getpid();
-    let before_exec = move || {
-        // A background job of a shell script is born with INT and QUIT ignored; the stop ladder needs them.
-        for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
-            default_action(signal)?;
-        }
-        // The warden blocks all signals, and a blocked signal stays blocked in a new program.
-        nix::sys::signal::SigSet::empty().thread_set_mask()?;
-        if !on_parent_death(libc::SIGKILL, parent) {
-            // It died just now, and would have taken us with it. An error would have nobody to hear it, and abort us.
-            exit_now(128 + libc::SIGKILL);
-        }
-        if nice != 0 {
-            // SAFETY: setpriority takes three integers and touches no memory.
-            // A niceness that is not permitted (below 0) leaves the worker as it is.
-            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
-        }
-        Ok(())
-    };
-    // SAFETY: the closure allocates nothing and calls only functions that are safe between fork and exec.
-    unsafe { command.pre_exec(before_exec) };
 }
 
 /// Prepares a tool of ours that is to run below us: a group of its own, signals as they are by default, and death by

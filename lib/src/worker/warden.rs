@@ -11,6 +11,7 @@ use super::tree;
 use crate::outcome::End;
 use crate::sys::process;
 use crate::sys::process::Waited;
+use crate::sys::spawn::Launch;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
@@ -18,32 +19,9 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, getpgid, getpid};
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
-
-/// What to start, and with what.
-#[derive(Debug)]
-pub(super) struct Launch {
-    /// The program and its arguments; the program is looked for on PATH.
-    pub(super) argv: Vec<OsString>,
-    /// Changes to the environment: `None` removes.
-    pub(super) env: Vec<(OsString, Option<OsString>)>,
-    /// Where it runs.
-    pub(super) cwd: Option<PathBuf>,
-    /// Its niceness.
-    pub(super) nice: i32,
-    /// Its stdin.
-    pub(super) stdin: OwnedFd,
-    /// Its stdout.
-    pub(super) stdout: OwnedFd,
-    /// Its stderr.
-    pub(super) stderr: OwnedFd,
-}
 
 /// What the warden is told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,7 +202,7 @@ impl<'a> Service<'a> {
             weight,
         };
         service.weigh();
-        match spawn(launch) {
+        match launch.start() {
             Ok(pid) => {
                 service.worker = Some(pid);
                 service.say([0, i64::from(pid.as_raw()), 0, 0]);
@@ -361,28 +339,6 @@ fn say(socket: &OwnedFd, numbers: [i64; 4]) {
 
 fn unstartable(error: &io::Error) -> [i64; 4] {
     [3, i64::from(error.raw_os_error().unwrap_or(libc::EINVAL)), 0, 0]
-}
-
-fn spawn(launch: Launch) -> io::Result<Pid> {
-    let mut argv = launch.argv.into_iter();
-    let program = argv.next().ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
-    let mut command = std::process::Command::new(&program);
-    command.args(argv).arg0(&program);
-    command
-        .stdin(Stdio::from(launch.stdin))
-        .stdout(Stdio::from(launch.stdout))
-        .stderr(Stdio::from(launch.stderr));
-    for (name, value) in launch.env {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    if let Some(cwd) = launch.cwd {
-        command.current_dir(cwd);
-    }
-    process::prepare(&mut command, launch.nice);
-    Ok(Pid::from_raw(command.spawn()?.id() as i32))
 }
 
 fn signal_all(signal: Signal) {
