@@ -116,14 +116,14 @@ pub fn close_all_but(keep: &[BorrowedFd<'_>]) {
     }
 }
 
-/// Prepares a tool of ours that is to run below us: a group of its own, signals as they are by default, and death by
-/// SIGKILL when the thread dies that starts it.
-pub fn prepare_tool(command: &mut Command) {
+/// Prepares a tool of ours that is to run below us: a group of its own, signals as they are by default, and this one
+/// when the thread dies that starts it.
+pub fn prepare_tool(command: &mut Command, signal: Signal) {
     command.process_group(0);
     let parent = nix::unistd::getpid();
     let before_exec = move || {
         SigSet::empty().thread_set_mask()?;
-        if !on_parent_death(libc::SIGKILL, parent) {
+        if !on_parent_death(signal as i32, parent) {
             exit_now(128 + libc::SIGKILL);
         }
         Ok(())
@@ -193,12 +193,29 @@ pub enum Waited {
     Nobody,
 }
 
-/// Reaps one child that has ended, if there is one.
-pub fn reap() -> Waited {
+/// What processes have used that were reaped, with all that they had reaped themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Usage {
+    /// CPU seconds.
+    pub cpu: f64,
+    /// The largest resident size of one of them, in bytes.
+    pub rss: u64,
+}
+
+/// Reaps one child that has ended, if there is one, and adds what it used.
+pub fn reap(usage: &mut Usage) -> Waited {
     loop {
         let mut status = 0;
-        // SAFETY: waitpid writes one integer, which lives until it returns.
-        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        let mut used = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: wait4 writes one integer and one record, which live until it returns.
+        let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, used.as_mut_ptr()) };
+        if pid > 0 && (libc::WIFEXITED(status) || libc::WIFSIGNALED(status)) {
+            // SAFETY: zeroes are a valid value of it, and wait4 has written over them.
+            let used = unsafe { used.assume_init() };
+            let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+            usage.cpu += seconds(used.ru_utime) + seconds(used.ru_stime);
+            usage.rss = usage.rss.max(used.ru_maxrss as u64 * 1024);
+        }
         return match pid {
             0 => Waited::Living,
             -1 if Errno::last() == Errno::EINTR => continue,
