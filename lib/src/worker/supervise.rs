@@ -10,13 +10,14 @@ use super::pump::Pump;
 use super::reading::Reading;
 use super::rules::{Action, Input, Limits, Rules};
 use super::signals::Heard;
-use super::tree;
 use super::voice::Voice;
-use super::warden::{Command, Launch, Report, Warden};
+use super::warden::{Command, Report, Warden};
 use super::watch::Watch;
 use crate::agent::Kind;
 use crate::line::{Event, Start};
 use crate::outcome::{End, Stop};
+use crate::sys::spawn::Launch;
+use crate::sys::tree;
 use nix::poll::{PollFd, PollFlags};
 use std::io;
 use std::path::PathBuf;
@@ -43,15 +44,18 @@ pub(super) fn attempt(
         .argv
         .first()
         .map(|program| program.to_string_lossy().into_owned());
-    let warden = Warden::launch(Launch {
-        argv: attempt.argv,
-        env: attempt.env,
-        cwd: attempt.cwd.clone(),
-        nice: attempt.nice,
-        stdin,
-        stdout,
-        stderr,
-    })?;
+    let warden = Warden::launch(
+        Launch {
+            argv: attempt.argv,
+            env: attempt.env,
+            cwd: attempt.cwd.clone(),
+            nice: attempt.nice,
+            stdin,
+            stdout,
+            stderr,
+        },
+        order.guarded,
+    )?;
     Watch::release_stdin()?;
     gauge.decide(false);
     let mut reading = Reading::new(attempt.kind);
@@ -164,14 +168,15 @@ impl Supervisor<'_, '_> {
         let runs = self.start.is_none();
         let mut more = Vec::new();
         if !self.closed {
-            more.push(PollFd::new(self.warden.fd(), PollFlags::POLLIN));
+            more.extend(self.warden.fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         }
         if let Some(feed) = self.feed.as_ref().filter(|_| runs && self.feeds()) {
             more.extend(feed.fds());
         }
         let tick = self.rules.next().filter(|_| runs);
         let tick = tick.map(|at| self.watch.gauge.clock.instant(at));
-        self.watch.wait(more, runs, tick)
+        let due = self.warden.next().filter(|_| !self.closed);
+        self.watch.wait(more, runs, tick.into_iter().chain(due).min())
     }
 
     /// Whether the worker may be given another prompt.
@@ -274,8 +279,7 @@ impl Supervisor<'_, '_> {
                 }
             }
             Report::Empty { orphans, cpu, rss } => self.close(orphans, Some(Used { cpu, rss })),
-            Report::Gone => {
-                let orphans = self.warden.bury();
+            Report::Gone { orphans } => {
                 self.end.get_or_insert(End::Signalled(libc::SIGKILL));
                 self.begin(None);
                 self.close(orphans, None);
