@@ -31,9 +31,16 @@ impl Parked {
             let begin = memchr::memrchr(b'\n', &lines[..at]).map_or(0, |feed| feed + 1);
             let end = memchr::memchr(b'\n', &lines[at..]).map_or(lines.len(), |feed| at + feed);
             let line = &lines[begin..end];
-            let tells = |kind: &[u8]| matches!(kind, b"start" | b"limit" | b"retry");
-            if header(line).and_then(|head| subtype(line, &head)).is_some_and(tells) {
-                self.state.line(line);
+            if let Some(head) = header(line) {
+                let tells = match subtype(line, &head) {
+                    Some(b"limit" | b"retry") => true,
+                    // Most start, and never wait.
+                    Some(b"start") => self.state.get(head.stream).is_some(),
+                    _ => false,
+                };
+                if tells {
+                    self.state.line(line);
+                }
             }
             from = end;
         }

@@ -352,7 +352,7 @@ impl<'a> Run<'a> {
                 None if matches!(ending, Ending::ReaderGone | Ending::Failed(_)) => return Ok(ending.code()),
                 None => {}
             }
-            self.poll(None);
+            self.wait_for_pump();
             while let Some(heard) = self.signals.next() {
                 if let Heard::End(signal) = heard {
                     return Ok(128u8.wrapping_add(signal as u8));
