@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn from_the_limit_to_the_next_start() {
         let mut parked = Parked::default();
-        let mut writer = Stamper::new(Name::near("a/b"));
+        let mut writer = Stamper::new(Name::new("a/b").unwrap());
         let mut say = |event: Option<Event>, raw: &str| {
             let mut lines = b"{\"cl\":{\"stream\":\"other\",\"seq\":1,\"ts\":1.000000},\"x\":1}\n".to_vec();
             match event {
@@ -85,6 +85,7 @@ mod tests {
         };
         assert!(!say(Some(limit("allowed_warning")), ""));
         assert!(!say(Some(retry.clone()), ""), "for another reason");
+        assert!(!say(Some(Event::Start(Box::default())), ""));
         assert!(!say(Some(limit("rejected")), ""), "its worker has not ended");
         assert!(say(Some(retry), ""));
         assert!(
