@@ -7,5 +7,7 @@ mod nursery;
 
 pub use earlier::{durations, earlier, filled_up};
 pub use find::{find, newest};
-pub use folder::{Document, fresh_name, last_line, plan_of_run, read_plan, read_text, runs_folder, state_folder};
+pub use folder::{
+    Document, exit_of, fresh_name, last_line, plan_of_run, read_plan, read_text, runs_folder, state_folder,
+};
 pub use nursery::{Nursery, Status, serve};
