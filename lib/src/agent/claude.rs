@@ -4,7 +4,7 @@ use super::soft::{Members, Object, Part, Soft, brief, each, members, object, par
 use super::status::http_status;
 use super::tasks::Tasks;
 use super::{Due, Fact, ResultFact};
-use crate::line::{Index, Usage};
+use crate::line::{Usage, Walk};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,9 +19,6 @@ pub struct Lines {
     background: BTreeMap<String, String>,
     tasks: Tasks,
 }
-
-/// A line's members, by which it is told how to read it.
-type Line<'l, I> = Object<'l, I>;
 
 members! {
     struct Head {
@@ -173,8 +170,9 @@ struct ModelUsage<'a> {
 
 /// When a line has to be read: what the answer consists of, tools that come and go, attempts to reach the API and a
 /// turn's beginning can wait.
-pub(super) fn due(line: &[u8], index: &Index) -> Due {
-    let Some(members) = index.members(line) else {
+#[inline]
+pub(super) fn due(members: Option<Walk<'_>>) -> Due {
+    let Some(members) = members else {
         return Due::Now;
     };
     // Of two with the same name the last one counts, as where they are read.
@@ -203,25 +201,19 @@ impl Lines {
         }
     }
 
-    /// Appends what one line says, whose members stand where `index` says, if it says so.
-    pub fn read(&mut self, line: &[u8], index: &Index, facts: &mut Vec<Fact>) {
-        match index.members(line) {
-            Some(members) => self.line(Object::Quick(members), facts),
-            None => self.read_slowly(line, facts),
-        }
+    /// Appends what a line with these members says.
+    pub fn read(&mut self, members: Walk<'_>, facts: &mut Vec<Fact>) {
+        self.line(&Object::Quick(members), facts);
     }
 
-    /// The same of any line.
-    fn read_slowly(&mut self, line: &[u8], facts: &mut Vec<Fact>) {
+    /// Appends what any line says.
+    pub fn read_slowly(&mut self, line: &[u8], facts: &mut Vec<Fact>) {
         if let Some(members) = slowly(line) {
-            self.line(Object::<std::iter::Empty<_>>::Slow(members), facts);
+            self.line(&Object::Slow(members), facts);
         }
     }
 
-    fn line<'a, I>(&mut self, line: Line<'a, I>, facts: &mut Vec<Fact>)
-    where
-        I: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-    {
+    fn line(&mut self, line: &Object<'_>, facts: &mut Vec<Fact>) {
         let head: Head<'_> = line.read();
         match head.kind.word().as_ref() {
             b"assistant" => self.assistant(&line.read(), facts),

@@ -2,7 +2,7 @@
 //!
 //! An agent's next version may turn a string into an object; that must cost the one member, never the line.
 
-use crate::line::parts;
+use crate::line::{Walk, parts};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -251,14 +251,14 @@ impl<'de> Visitor<'de> for All {
 }
 
 /// An object's members, in whichever way they were found.
-pub(super) enum Object<'a, I> {
+pub(super) enum Object<'a> {
     /// Those of a line that is compact.
-    Quick(I),
+    Quick(Walk<'a>),
     /// Those of any other.
     Slow(Vec<(Cow<'a, str>, Part<'a>)>),
 }
 
-impl<'a, I: Iterator<Item = (&'a [u8], &'a [u8])> + Clone> Object<'a, I> {
+impl<'a> Object<'a> {
     /// Those members that matter to `T`; of two with the same name the last.
     pub(super) fn read<T: Members<'a>>(&self) -> T {
         let mut read = T::default();
@@ -298,7 +298,7 @@ pub(super) fn object<'a, T: Members<'a>>(part: Part<'a>) -> Option<T> {
         None => sure &= !name.contains(&b'\\'),
     });
     if !sure {
-        read = Object::<std::iter::Empty<_>>::Slow(slowly(json)?).read();
+        read = Object::Slow(slowly(json)?).read();
     }
     Some(read)
 }

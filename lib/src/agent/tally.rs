@@ -3,8 +3,8 @@
 //! Most lines of a turn tell what its result tells again: the answer, its tokens. They wait until the result is there.
 //! One that stands for its turn makes them void; for any other, and at the end, they are read after all.
 
-use super::{Account, Due, Fact, Kind, Reader};
-use crate::line::Top;
+use super::{Account, Due, Fact, Kind, Reader, ResultFact};
+use crate::line::{Top, Waiting};
 
 /// So many bytes wait at most; then they are read, and all that follow, until there is a result.
 const ROOM: usize = 256 << 10;
@@ -15,8 +15,11 @@ pub struct Tally {
     reader: Reader,
     account: Account,
     facts: Vec<Fact>,
-    /// Lines that were not read yet, each with its line feed.
-    later: Vec<u8>,
+    /// Lines that were not read yet.
+    later: Waiting,
+    /// Results among them, each with the number of lines before it.
+    held: Vec<(usize, Fact)>,
+    held_bytes: usize,
     /// Whether a turn begins among them.
     begins: bool,
     /// Whether no line waits.
@@ -30,7 +33,9 @@ impl Tally {
             reader: Reader::new(kind),
             account,
             facts: Vec::new(),
-            later: Vec::new(),
+            later: Waiting::default(),
+            held: Vec::new(),
+            held_bytes: 0,
             begins: false,
             eager: false,
         }
@@ -41,13 +46,11 @@ impl Tally {
     #[inline]
     pub fn line(&mut self, line: &[u8], show: impl FnMut(&Fact)) -> (Option<Top>, bool) {
         let (top, due) = self.reader.look(line);
-        if due == Due::Now || self.eager {
+        if due == Due::Now || self.eager || !self.reader.put_off(line, &mut self.later) {
             return (top, self.read(line, show));
         }
-        self.later.extend_from_slice(line);
-        self.later.push(b'\n');
         self.begins |= due == Due::Begins;
-        if self.later.len() > ROOM {
+        if self.later.bytes() + self.held_bytes > ROOM {
             self.catch_up();
             self.eager = true;
         }
@@ -59,31 +62,41 @@ impl Tally {
         let mut facts = std::mem::take(&mut self.facts);
         self.reader.read_on(line, &mut facts);
         facts.iter().for_each(show);
-        let result = facts.iter().find_map(|fact| match fact {
-            Fact::Result(result) => Some(result),
-            _ => None,
-        });
-        self.eager &= result.is_none();
-        if result.is_some_and(|result| result.stands_for_its_turn()) {
-            self.later.clear();
-            self.begins = false;
-        } else if !facts.iter().all(is_apart) {
-            self.catch_up();
-        }
         let any = !facts.is_empty();
+        match &facts[..] {
+            [Fact::Result(result)] if result.stands_for_its_turn() => self.settle(),
+            [Fact::Result(result)] if self.can_hold(result, line.len()) => {
+                self.held_bytes += line.len();
+                self.held.extend(facts.drain(..).map(|fact| (self.later.count(), fact)));
+                self.begins = false;
+            }
+            facts if facts.iter().all(is_apart) => {}
+            _ => self.catch_up(),
+        }
+        self.eager &= !facts.iter().any(|fact| matches!(fact, Fact::Result(_)));
         facts.drain(..).for_each(|fact| self.account.take(fact));
         self.facts = facts;
         any
     }
 
+    /// Whether a result that does not stand for its turn may wait with its lines, for they add nothing to the sums: then
+    /// a later one makes them void, too.
+    fn can_hold(&self, result: &ResultFact, length: usize) -> bool {
+        let waits = self.later.count() > 0 || !self.held.is_empty();
+        // A denial is told but once, so its place among others matters.
+        let apart = result.tokens().is_some() && result.denials.is_empty();
+        waits && apart && self.later.bytes() + self.held_bytes + length <= ROOM
+    }
+
     /// As [`Account::is_settled`].
     pub fn is_settled(&self) -> bool {
-        !self.begins && self.account.is_settled()
+        let ended = !self.held.is_empty() && self.account.pending.is_empty();
+        !self.begins && (ended || self.account.is_settled())
     }
 
     /// How many results came.
     pub fn results(&self) -> u32 {
-        self.account.results
+        self.account.results + self.held.len() as u32
     }
 
     /// What all lines add up to.
@@ -95,11 +108,27 @@ impl Tally {
     /// Reads what waits.
     fn catch_up(&mut self) {
         let mut facts = Vec::new();
-        for line in self.later.split_inclusive(|&byte| byte == b'\n') {
-            self.reader.object(&line[..line.len() - 1], &mut facts);
+        let mut held = self.held.drain(..).peekable();
+        for (at, members) in self.later.lines().enumerate() {
+            while let Some((_, result)) = held.next_if(|(before, _)| *before <= at) {
+                self.account.take(result);
+            }
+            self.reader.read_late(members, &mut facts);
             facts.drain(..).for_each(|fact| self.account.take(fact));
         }
+        held.for_each(|(_, result)| self.account.take(result));
+        self.clear();
+    }
+
+    /// Leaves unread what waits; of the results among it the sums count all the same.
+    fn settle(&mut self) {
+        self.held.drain(..).for_each(|(_, result)| self.account.take(result));
+        self.clear();
+    }
+
+    fn clear(&mut self) {
         self.later.clear();
+        self.held_bytes = 0;
         self.begins = false;
     }
 }

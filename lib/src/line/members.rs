@@ -40,17 +40,82 @@ impl Index {
     /// The name and the value of each member, as they stand in the line; `None` when it was not compact, or no object.
     /// No letter from A to z is written in another way than as itself.
     #[inline]
-    pub fn members<'a>(&'a self, line: &'a [u8]) -> Option<impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone> {
+    pub fn members<'a>(&'a self, line: &'a [u8]) -> Option<Walk<'a>> {
         let line = line.get(self.from..).filter(|_| self.sure)?;
-        // Two marks a member, and the end of one is the beginning of the next.
-        let (pairs, _) = self.marks.as_chunks::<2>();
-        let ends = self.marks.iter().skip(2).step_by(2);
-        let members = pairs.iter().zip(ends);
-        Some(
-            members.map_while(|(&[start, colon], &end)| {
-                Some((line.get(start + 2..colon - 1)?, line.get(colon + 1..end)?))
-            }),
-        )
+        let marks = &self.marks;
+        Some(Walk { line, marks })
+    }
+}
+
+/// The members of a line, one after the other.
+#[derive(Debug, Clone)]
+pub struct Walk<'a> {
+    line: &'a [u8],
+    /// Two a member, and the end of one is the beginning of the next.
+    marks: &'a [usize],
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let &[start, colon, end, ..] = self.marks else {
+            return None;
+        };
+        self.marks = &self.marks[2..];
+        Some((self.line.get(start + 2..colon - 1)?, self.line.get(colon + 1..end)?))
+    }
+}
+
+/// Lines that wait, and where their members stand.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    bytes: Vec<u8>,
+    marks: Vec<usize>,
+    /// Where bytes and marks of each line end.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Waiting {
+    /// Has a line wait, without header, if it is compact; whether it was.
+    pub fn push(&mut self, line: &[u8], index: &Index) -> bool {
+        if index.sure && index.from == 0 {
+            self.bytes.extend_from_slice(line);
+            self.marks.extend_from_slice(&index.marks);
+            self.ends.push((self.bytes.len(), self.marks.len()));
+        }
+        index.sure && index.from == 0
+    }
+
+    /// How many bytes wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// How many lines wait.
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The lines' members.
+    pub fn lines(&self) -> impl Iterator<Item = Walk<'_>> {
+        let mut from = (0, 0);
+        self.ends.iter().map(move |&(end, marks_end)| {
+            let walk = Walk {
+                line: &self.bytes[from.0..end],
+                marks: &self.marks[from.1..marks_end],
+            };
+            from = (end, marks_end);
+            walk
+        })
+    }
+
+    /// No line waits any more.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.marks.clear();
+        self.ends.clear();
     }
 }
 

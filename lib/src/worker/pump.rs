@@ -152,7 +152,12 @@ impl<'a> Pump<'a> {
                 let read_err = self.take_err();
                 let read_out = self.take_out(course, account);
                 more = read_err || read_out;
-                if !more || self.voice.block.len() >= FLUSH {
+                // What the supervisor is to know must not wait for a slow reader.
+                if !more {
+                    self.reading.tell(self.gauge);
+                    self.voice.flush(self.gauge);
+                } else if self.voice.block.len() >= FLUSH {
+                    self.reading.tell_on(self.gauge);
                     self.voice.flush(self.gauge);
                 }
             }
@@ -262,7 +267,6 @@ impl<'a> Pump<'a> {
                 self.gauge.note(Note::Turn(answers));
             }
         }
-        self.reading.tell(self.gauge);
         self.gauge.count(done);
         true
     }

@@ -3,6 +3,10 @@
 use super::gauge::{Gauge, Note};
 use crate::agent::{Account, Fact, Kind, Tally};
 use crate::line::{Event, Top, object};
+use std::time::Duration;
+
+/// How long the supervisor may wait for news while lines come without a pause.
+const TELLING: Duration = Duration::from_millis(50);
 
 /// A reader of one worker's lines.
 pub(super) struct Reading {
@@ -11,6 +15,8 @@ pub(super) struct Reading {
     settled: bool,
     /// Whether that is to be told: each result begins the wait anew.
     news: bool,
+    /// What was told last, and when.
+    told: (bool, Duration),
     /// How many turns were told to have ended.
     turns: u32,
     /// A usage limit that was not told yet.
@@ -25,6 +31,7 @@ impl Reading {
             tally: Tally::new(kind.unwrap_or(Kind::Plain), Account::default()),
             settled: false,
             news: false,
+            told: (false, Duration::ZERO),
             turns: 0,
             limit: None,
         }
@@ -59,7 +66,16 @@ impl Reading {
     /// Tells the supervisor whether all is said, where the lines since the last time have said so.
     pub(super) fn tell(&mut self, gauge: &Gauge) {
         if std::mem::take(&mut self.news) {
+            self.told = (self.settled, gauge.output());
             gauge.note(Note::Settled(self.settled));
+        }
+    }
+
+    /// The same while more comes at once: it wakes the supervisor, so the same is not told with each block.
+    pub(super) fn tell_on(&mut self, gauge: &Gauge) {
+        let (settled, at) = self.told;
+        if settled != self.settled || gauge.output().saturating_sub(at) >= TELLING {
+            self.tell(gauge);
         }
     }
 
