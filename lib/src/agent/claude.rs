@@ -1,11 +1,10 @@
 //! claude's stream-json, which qwen writes too.
 
-use super::soft::{Members, Object, Part, Soft, brief, each, members, object, part, short, slowly, what};
+use super::soft::{Members, Object, Part, brief, each, members, object, pairs, short, slowly, what};
 use super::status::http_status;
 use super::tasks::Tasks;
 use super::{Due, Fact, ResultFact};
 use crate::line::{Usage, Walk};
-use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -18,12 +17,6 @@ pub struct Lines {
     qwen: bool,
     background: BTreeMap<String, String>,
     tasks: Tasks,
-}
-
-members! {
-    struct Head {
-        kind: "type",
-    }
 }
 
 members! {
@@ -161,11 +154,10 @@ members! {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct ModelUsage<'a> {
-    #[serde(borrow, rename = "costUSD")]
-    cost: Soft<'a>,
+members! {
+    struct ModelUsage {
+        cost: "costUSD",
+    }
 }
 
 /// When a line has to be read: what the answer consists of, tools that come and go, attempts to reach the API and a
@@ -175,15 +167,7 @@ pub(super) fn due(members: Option<Walk<'_>>) -> Due {
     let Some(members) = members else {
         return Due::Now;
     };
-    // Of two with the same name the last one counts, as where they are read.
-    let (mut kind, mut subtype): (&[u8], &[u8]) = (b"", b"");
-    for (name, value) in members {
-        match name {
-            b"type" => kind = value,
-            b"subtype" => subtype = value,
-            _ => {}
-        }
-    }
+    let [kind, subtype] = members.values([b"type", b"subtype"]);
     match (kind, subtype) {
         (b"\"assistant\"" | b"\"user\"" | b"\"stream_event\"", _) => Due::Later,
         (b"\"system\"", b"\"init\"") => Due::Begins,
@@ -214,8 +198,7 @@ impl Lines {
     }
 
     fn line(&mut self, line: &Object<'_>, facts: &mut Vec<Fact>) {
-        let head: Head<'_> = line.read();
-        match head.kind.word().as_ref() {
+        match line.one(b"type").word().as_ref() {
             b"assistant" => self.assistant(&line.read(), facts),
             b"user" => self.user(&line.read(), facts),
             b"stream_event" => stream_event(&line.read(), facts),
@@ -410,8 +393,14 @@ fn entry(id: Part<'_>, description: Part<'_>) -> Option<(String, String)> {
 
 /// What all models together have cost since the result before.
 fn step(models: Part<'_>) -> Option<f64> {
-    let models: BTreeMap<String, ModelUsage<'_>> = part(models)?;
-    Some(models.values().filter_map(|model| model.cost.number()).sum())
+    let mut costs = BTreeMap::new();
+    let mut sound = true;
+    sound &= pairs(models, |model, usage| {
+        let usage = object::<ModelUsage<'_>>(usage);
+        sound &= usage.is_some();
+        costs.insert(model.to_vec(), usage.and_then(|usage| usage.cost.number()));
+    });
+    sound.then(|| costs.into_values().flatten().sum())
 }
 
 fn usage(tokens: Part<'_>) -> Option<Usage> {

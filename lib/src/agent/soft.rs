@@ -259,6 +259,20 @@ pub(super) enum Object<'a> {
 }
 
 impl<'a> Object<'a> {
+    /// The member of that name; of two the last.
+    pub(super) fn one(&self, name: &[u8]) -> Part<'a> {
+        match self {
+            Self::Quick(members) => {
+                let [value] = members.values([name]);
+                Part((!value.is_empty()).then_some(value))
+            }
+            Self::Slow(pairs) => {
+                let found = pairs.iter().rfind(|(known, _)| known.as_bytes() == name);
+                found.map_or(Part(None), |(_, value)| *value)
+            }
+        }
+    }
+
     /// Those members that matter to `T`; of two with the same name the last.
     pub(super) fn read<T: Members<'a>>(&self) -> T {
         let mut read = T::default();
@@ -301,6 +315,18 @@ pub(super) fn object<'a, T: Members<'a>>(part: Part<'a>) -> Option<T> {
         read = Object::Slow(slowly(json)?).read();
     }
     Some(read)
+}
+
+/// Shows each member of an object, with its name as it is written; false when it is none.
+pub(super) fn pairs<'a>(part: Part<'a>, mut show: impl FnMut(&[u8], Part<'a>)) -> bool {
+    let Some(json) = part.0.filter(|json| json.first() == Some(&b'{')) else {
+        return false;
+    };
+    if !parts(json, |name, value| show(name, Part::of(value))) {
+        let all = slowly(json).unwrap_or_default();
+        all.into_iter().for_each(|(name, value)| show(name.as_bytes(), value));
+    }
+    true
 }
 
 /// Shows each element of a list.

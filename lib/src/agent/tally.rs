@@ -17,13 +17,21 @@ pub struct Tally {
     facts: Vec<Fact>,
     /// Lines that were not read yet.
     later: Waiting,
-    /// Results among them, each with the number of lines before it.
-    held: Vec<(usize, Fact)>,
+    held: Vec<Held>,
+    /// How long the lines were that told these results.
     held_bytes: usize,
     /// Whether a turn begins among them.
     begins: bool,
     /// Whether no line waits.
     eager: bool,
+}
+
+/// A result that waits.
+#[derive(Debug)]
+struct Held {
+    /// Behind so many of the lines that wait.
+    behind: usize,
+    result: Box<ResultFact>,
 }
 
 impl Tally {
@@ -63,29 +71,34 @@ impl Tally {
         self.reader.read_on(line, &mut facts);
         facts.iter().for_each(show);
         let any = !facts.is_empty();
+        self.eager &= !facts.iter().any(|fact| matches!(fact, Fact::Result(_)));
         match &facts[..] {
-            [Fact::Result(result)] if result.stands_for_its_turn() => self.settle(),
-            [Fact::Result(result)] if self.can_hold(result, line.len()) => {
-                self.held_bytes += line.len();
-                self.held.extend(facts.drain(..).map(|fact| (self.later.count(), fact)));
-                self.begins = false;
-            }
+            [Fact::Result(result)] if result.stands_for_its_turn() => self.let_go(false),
+            [Fact::Result(result)] if self.can_hold(result, line.len()) => self.hold(&mut facts, line.len()),
             facts if facts.iter().all(is_apart) => {}
             _ => self.catch_up(),
         }
-        self.eager &= !facts.iter().any(|fact| matches!(fact, Fact::Result(_)));
         facts.drain(..).for_each(|fact| self.account.take(fact));
         self.facts = facts;
         any
     }
 
-    /// Whether a result that does not stand for its turn may wait with its lines, for they add nothing to the sums: then
-    /// a later one makes them void, too.
+    /// Whether a result that does not stand for its turn may wait behind the lines that do: a later one that stands for
+    /// its own makes them void, too.
     fn can_hold(&self, result: &ResultFact, length: usize) -> bool {
         let waits = self.later.count() > 0 || !self.held.is_empty();
-        // A denial is told but once, so its place among others matters.
-        let apart = result.tokens().is_some() && result.denials.is_empty();
-        waits && apart && self.later.bytes() + self.held_bytes + length <= ROOM
+        // A denial that is told again changes nothing, so its place among others matters.
+        waits && result.denials.is_empty() && self.later.bytes() + self.held_bytes + length <= ROOM
+    }
+
+    fn hold(&mut self, facts: &mut Vec<Fact>, length: usize) {
+        let behind = self.later.count();
+        self.held.extend(facts.drain(..).filter_map(|fact| match fact {
+            Fact::Result(result) => Some(Held { behind, result }),
+            _ => None,
+        }));
+        self.held_bytes += length;
+        self.begins = false;
     }
 
     /// As [`Account::is_settled`].
@@ -107,26 +120,24 @@ impl Tally {
 
     /// Reads what waits.
     fn catch_up(&mut self) {
+        self.let_go(true);
+    }
+
+    /// Lets go of what waits: of the results among it the sums count, also where not `all` is read. One that tells no
+    /// tokens leaves them to its turn's lines.
+    fn let_go(&mut self, all: bool) {
         let mut facts = Vec::new();
         let mut held = self.held.drain(..).peekable();
         for (at, members) in self.later.lines().enumerate() {
-            while let Some((_, result)) = held.next_if(|(before, _)| *before <= at) {
-                self.account.take(result);
+            while let Some(held) = held.next_if(|held| held.behind <= at) {
+                self.account.take(Fact::Result(held.result));
             }
-            self.reader.read_late(members, &mut facts);
-            facts.drain(..).for_each(|fact| self.account.take(fact));
+            if all || held.peek().is_some_and(|held| held.result.tokens().is_none()) {
+                self.reader.read_late(members, &mut facts);
+                facts.drain(..).for_each(|fact| self.account.take(fact));
+            }
         }
-        held.for_each(|(_, result)| self.account.take(result));
-        self.clear();
-    }
-
-    /// Leaves unread what waits; of the results among it the sums count all the same.
-    fn settle(&mut self) {
-        self.held.drain(..).for_each(|(_, result)| self.account.take(result));
-        self.clear();
-    }
-
-    fn clear(&mut self) {
+        held.for_each(|held| self.account.take(Fact::Result(held.result)));
         self.later.clear();
         self.held_bytes = 0;
         self.begins = false;

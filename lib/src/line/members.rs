@@ -55,6 +55,25 @@ pub struct Walk<'a> {
     marks: &'a [usize],
 }
 
+impl<'a> Walk<'a> {
+    /// The values of the members of these names, empty where there is none; of two with the same name the last.
+    #[inline]
+    pub fn values<const N: usize>(&self, names: [&[u8]; N]) -> [&'a [u8]; N] {
+        let mut values = [&b""[..]; N];
+        let mut rest = self.marks;
+        while let &[start, colon, end, ..] = rest {
+            rest = &rest[2..];
+            // Few names are as long as one of these.
+            for (name, value) in names.iter().zip(&mut values) {
+                if start + 3 + name.len() == colon && self.line.get(start + 2..colon - 1) == Some(name) {
+                    *value = self.line.get(colon + 1..end).unwrap_or_default();
+                }
+            }
+        }
+        values
+    }
+}
+
 impl<'a> Iterator for Walk<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
