@@ -39,7 +39,7 @@ pub struct Framer {
     over_long: bool,
 }
 
-const BLOCK: usize = 64 << 10;
+const BLOCK: usize = 512 << 10;
 
 impl Framer {
     /// A framer whose lines are at most `cap` bytes long (and at least one).

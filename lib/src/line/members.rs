@@ -59,13 +59,22 @@ impl<'a> Walk<'a> {
     /// The values of the members of these names, empty where there is none; of two with the same name the last.
     #[inline]
     pub fn values<const N: usize>(&self, names: [&[u8]; N]) -> [&'a [u8]; N] {
+        // How far the colon is from the mark before the name, a bit for each of these names: few others are as long.
+        let far = |name: &[u8]| 1u64.checked_shl(name.len() as u32 + 3).unwrap_or(0);
+        let wanted = names.iter().fold(0, |wanted, name| wanted | far(name));
         let mut values = [&b""[..]; N];
         let mut rest = self.marks;
         while let &[start, colon, end, ..] = rest {
             rest = &rest[2..];
-            // Few names are as long as one of these.
-            for (name, value) in names.iter().zip(&mut values) {
-                if start + 3 + name.len() == colon && self.line.get(start + 2..colon - 1) == Some(name) {
+            if wanted
+                .checked_shr((colon - start) as u32)
+                .is_none_or(|bits| bits & 1 == 0)
+            {
+                continue;
+            }
+            let name = self.line.get(start + 2..colon - 1).unwrap_or_default();
+            for (known, value) in names.iter().zip(&mut values) {
+                if *known == name {
                     *value = self.line.get(colon + 1..end).unwrap_or_default();
                 }
             }
@@ -212,18 +221,24 @@ impl<'a, F: FnMut(&'a [u8], &'a [u8])> Parts<'a, F> {
     #[inline]
     fn part(&mut self, end: usize) {
         let text = self.text;
-        let get = |from: usize, to: usize| text.get(from..to).unwrap_or_default().trim_ascii();
+        let get = |from: usize, to: usize| {
+            let part = text.get(from..to).unwrap_or_default();
+            // Mostly there are no blanks.
+            match part {
+                [first, .., last] if *first > b' ' && *last > b' ' => part,
+                _ => part.trim_ascii(),
+            }
+        };
         let colon = self.colon.take();
         let name = colon.map_or(&b""[..], |colon| get(self.start, colon));
         let value = get(colon.map_or(self.start, |colon| colon + 1), end);
         self.start = end + 1;
         if !value.is_empty() {
-            (self.each)(
-                name.strip_prefix(b"\"")
-                    .and_then(|name| name.strip_suffix(b"\""))
-                    .unwrap_or(name),
-                value,
-            );
+            let name = match name {
+                [b'"', name @ .., b'"'] => name,
+                name => name,
+            };
+            (self.each)(name, value);
         }
     }
 }

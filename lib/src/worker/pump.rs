@@ -18,6 +18,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::time::Duration;
 
 /// Where a worker's stderr goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,25 +147,22 @@ impl<'a> Pump<'a> {
             if let Some(growth) = &self.growth {
                 growth.clear();
             }
-            let mut more = true;
+            let (mut more, mut untold) = (true, None);
             while more {
                 self.voice.take_orders(self.gauge);
                 let read_err = self.take_err();
                 let read_out = self.take_out(course, account);
                 more = read_err || read_out;
-                // What the supervisor is to know must not wait for a slow reader.
-                if !more {
-                    self.reading.tell(self.gauge);
-                    self.voice.flush(self.gauge);
-                } else if self.voice.block.len() >= FLUSH {
-                    self.reading.tell_on(self.gauge);
+                if !more || self.voice.block.len() >= FLUSH {
+                    // What the supervisor is to know must not wait for a slow reader.
+                    untold = self.reading.tell(self.gauge);
                     self.voice.flush(self.gauge);
                 }
             }
             if let Some(closing) = closing {
                 return closing;
             }
-            self.wait();
+            self.wait(untold);
         }
     }
 
@@ -214,7 +212,8 @@ impl<'a> Pump<'a> {
         self.voice.flush(self.gauge);
     }
 
-    fn wait(&self) {
+    /// Until something comes, or for as long as the supervisor may be left without news.
+    fn wait(&self, untold: Option<Duration>) {
         let open = |lines: &'_ Lines| lines.open;
         let taps = [&self.out, &self.err].into_iter().filter(|lines| open(lines));
         let growth = self.growth.as_ref();
@@ -225,7 +224,7 @@ impl<'a> Pump<'a> {
             .chain([self.gauge.bell()])
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
-        let look = growth.and_then(Growth::look);
+        let look = growth.and_then(Growth::look).into_iter().chain(untold).min();
         let timeout = look.map_or(PollTimeout::NONE, |look| {
             PollTimeout::try_from(look).unwrap_or(PollTimeout::MAX)
         });

@@ -5,7 +5,7 @@ use crate::agent::{Account, Fact, Kind, Tally};
 use crate::line::{Event, Top, object};
 use std::time::Duration;
 
-/// How long the supervisor may wait for news while lines come without a pause.
+/// How long the supervisor may wait for news that is the same as before.
 const TELLING: Duration = Duration::from_millis(50);
 
 /// A reader of one worker's lines.
@@ -63,20 +63,22 @@ impl Reading {
         self.kind.is_some_and(Kind::is_agent)
     }
 
-    /// Tells the supervisor whether all is said, where the lines since the last time have said so.
-    pub(super) fn tell(&mut self, gauge: &Gauge) {
-        if std::mem::take(&mut self.news) {
-            self.told = (self.settled, gauge.output());
-            gauge.note(Note::Settled(self.settled));
+    /// Tells the supervisor whether all is said, where the lines since the last time have said so. It wakes it, so the
+    /// same is not told with each block; how long it may wait still, if it does.
+    pub(super) fn tell(&mut self, gauge: &Gauge) -> Option<Duration> {
+        if !self.news {
+            return None;
         }
-    }
-
-    /// The same while more comes at once: it wakes the supervisor, so the same is not told with each block.
-    pub(super) fn tell_on(&mut self, gauge: &Gauge) {
         let (settled, at) = self.told;
-        if settled != self.settled || gauge.output().saturating_sub(at) >= TELLING {
-            self.tell(gauge);
+        let now = gauge.clock.now();
+        let wait = TELLING.saturating_sub(now.saturating_sub(at));
+        if settled == self.settled && !wait.is_zero() {
+            return Some(wait);
         }
+        self.news = false;
+        self.told = (self.settled, now);
+        gauge.note(Note::Settled(self.settled));
+        None
     }
 
     /// Checks a line as [`object`] does, and reads it.
