@@ -1,7 +1,8 @@
 //! Reads an agent's lines for what they add up to, and leaves those unread that turn out not to matter.
 //!
 //! Most lines of a turn tell what its result tells again: the answer, its tokens. They wait until the result is there.
-//! One that stands for its turn makes them void; for any other, and at the end, they are read after all.
+//! One that stands for its turn makes them void, with the turns before it that failed and wait, too: of those only the
+//! results count, for the sums, and the lines of one whose result tells no tokens. At the end all that waits is read.
 
 use super::{Account, Due, Fact, Kind, Reader, ResultFact};
 use crate::line::{Top, Waiting};
@@ -15,10 +16,10 @@ pub struct Tally {
     reader: Reader,
     account: Account,
     facts: Vec<Fact>,
-    /// Lines that were not read yet.
+    /// Lines that were not read yet, and the results among them.
     later: Waiting,
     held: Vec<Held>,
-    /// How long the lines were that told these results.
+    /// About how much memory these results take.
     held_bytes: usize,
     /// Whether a turn begins among them.
     begins: bool,
@@ -97,7 +98,7 @@ impl Tally {
             Fact::Result(result) => Some(Held { behind, result }),
             _ => None,
         }));
-        self.held_bytes += length;
+        self.held_bytes += length + size_of::<ResultFact>();
         self.begins = false;
     }
 

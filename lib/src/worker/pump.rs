@@ -153,10 +153,8 @@ impl<'a> Pump<'a> {
                 let read_err = self.take_err();
                 let read_out = self.take_out(course, account);
                 more = read_err || read_out;
-                if !more || self.voice.block.len() >= FLUSH {
-                    // What the supervisor is to know must not wait for a slow reader.
-                    untold = self.reading.tell(self.gauge);
-                    self.voice.flush(self.gauge);
+                if !more {
+                    untold = self.flush();
                 }
             }
             if let Some(closing) = closing {
@@ -234,6 +232,14 @@ impl<'a> Pump<'a> {
         }
     }
 
+    /// Writes the block; for how long the supervisor may still be left without news.
+    fn flush(&mut self) -> Option<Duration> {
+        // What it is to know must not wait for a slow reader.
+        let untold = self.reading.tell(self.gauge);
+        self.voice.flush(self.gauge);
+        untold
+    }
+
     /// Takes one read of stdout into the block; whether there was any.
     fn take_out(&mut self, course: &Course, account: Option<&Account>) -> bool {
         let (count, ended) = self.out.take();
@@ -265,6 +271,11 @@ impl<'a> Pump<'a> {
                 self.reading.tell(self.gauge);
                 self.gauge.note(Note::Turn(answers));
             }
+            // Short lines grow to many times their length.
+            if self.voice.block.len() >= FLUSH {
+                self.gauge.count(std::mem::take(&mut done));
+                self.flush();
+            }
         }
         self.gauge.count(done);
         true
@@ -280,6 +291,9 @@ impl<'a> Pump<'a> {
         let ts = Ts::now();
         while let Some(frame) = self.err.frames.next() {
             pass_err(frame, self.voice, self.stderr_to, ts, &mut self.tail);
+            if self.voice.block.len() >= FLUSH {
+                self.voice.flush(self.gauge);
+            }
         }
         true
     }
