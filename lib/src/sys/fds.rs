@@ -35,12 +35,28 @@ pub fn what(fd: impl AsFd) -> io::Result<What> {
     })
 }
 
+/// Whether a write to what a descriptor leads to never waits for anybody: a file, or `/dev/null`.
+pub fn takes_at_once(fd: impl AsFd) -> bool {
+    use nix::sys::stat::{SFlag, fstat, makedev};
+    fstat(fd).is_ok_and(|about| {
+        let mode = SFlag::from_bits_truncate(about.st_mode & SFlag::S_IFMT.bits());
+        mode == SFlag::S_IFREG || mode == SFlag::S_IFCHR && about.st_rdev == makedev(1, 3)
+    })
+}
+
 /// Opens the thing behind a descriptor once more, with flags and an offset of its own.
 ///
 /// # Errors
 /// A socket cannot be opened again (ENXIO), nor can what we have no permission for.
 pub fn reopen(fd: impl AsFd, options: &std::fs::OpenOptions) -> io::Result<std::fs::File> {
     options.open(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
+}
+
+/// Gives a pipe room for so many bytes, where it has less and may have more; what is no pipe stays as it is.
+pub fn widen(pipe: impl AsFd, room: i32) {
+    if fcntl(&pipe, FcntlArg::F_GETPIPE_SZ).is_ok_and(|size| (0..room).contains(&size)) {
+        let _ = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(room));
+    }
 }
 
 /// A second descriptor for one that was handed down to us and is known by its number, as in `/dev/fd/N`.
