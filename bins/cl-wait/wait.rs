@@ -8,7 +8,9 @@ use crate::signals::{Asked, Signals};
 use crate::watchdog::Watchdog;
 use harmony::cli::{self, Failure, reason};
 use harmony::line::{Event, Name, Stamper, Ts, header, subtype};
+use harmony::plan::{Standing, Status};
 use harmony::policy::{Enough, More, Policy, Turns, Verdict};
+use harmony::run::way_out;
 use harmony::sink::Shared;
 use harmony::source::Step;
 use harmony::state::State;
@@ -28,6 +30,9 @@ const WRAP_UP: Duration = Duration::from_secs(5);
 
 /// How long a display on our terminal may take for its last picture.
 const LAST_PICTURE: Duration = Duration::from_secs(1);
+
+/// So many streams of a plan are named where none fits.
+const NAMED: usize = 20;
 
 /// Waits; gives the exit code.
 pub fn run(args: &Args) -> Result<u8, Failure> {
@@ -103,6 +108,29 @@ struct Wait<'a> {
     cancelled: Option<(i32, Instant)>,
     partials: Option<Partials>,
     watchdog: Option<Watchdog>,
+    runs: Runs,
+}
+
+/// What is known of plans' runs.
+#[derive(Default)]
+struct Runs {
+    /// Where each stands, once it has begun.
+    statuses: Vec<Option<Status>>,
+    /// How to go on with one that was cut short.
+    way_out: Option<String>,
+    /// Whether there may be something new, and whether it was looked at since all lines were read.
+    news: bool,
+    fresh: bool,
+    /// Whether all that is waited for are plans' runs.
+    alone: bool,
+}
+
+impl Runs {
+    /// Whether none of them goes on, and there is nothing else.
+    fn are_over(&self) -> bool {
+        let over = |status: &Option<Status>| status.as_ref().is_some_and(Status::is_over);
+        self.alone && !self.statuses.is_empty() && self.statuses.iter().all(over)
+    }
 }
 
 /// When the next `partial` is due.
@@ -153,12 +181,13 @@ impl<'a> Wait<'a> {
                 true => Some(Watchdog::start(deadline)?),
                 false => None,
             },
+            runs: Runs::default(),
             args,
         })
     }
 
     /// Has signals, processes and the leaving of our reader told among the lines. Signals come first, then our
-    /// stdout, then the processes.
+    /// stdout, then news of plans' runs, then the processes.
     fn watch(&mut self, input: &mut Input, signals: &Signals) -> io::Result<()> {
         signals.watch(|fd, events, token| input.sources.watch_also(fd, events, token))?;
         if let Some(stdout) = &self.stdout {
@@ -167,7 +196,9 @@ impl<'a> Wait<'a> {
                 .sources
                 .watch_also(stdout.fd(), EpollFlags::empty(), signals.count())?;
         }
-        input.watch_processes(&mut self.state, signals.count() + 1)
+        input.watch_runs(signals.count() + 1)?;
+        (self.runs.news, self.runs.alone) = (!input.runs.is_empty(), input.only_runs);
+        input.watch_processes(&mut self.state, signals.count() + 2)
     }
 
     fn until_the_verdict(&mut self, input: &mut Input, signals: &mut Signals) -> Result<Ending, Stop> {
@@ -221,13 +252,29 @@ impl<'a> Wait<'a> {
                     None => false,
                 },
                 Step::Other(token) if token == u64::from(signals.count()) => return Err(Stop::Reader),
+                Step::Other(token) if token == u64::from(signals.count()) + 1 => {
+                    self.runs.news = true;
+                    false
+                }
                 Step::Other(token) => {
-                    let at = token - u64::from(signals.count()) - 1;
+                    let at = token - u64::from(signals.count()) - 2;
                     input.process_ended(&mut self.state, at as usize);
                     true
                 }
                 Step::Joined(_) | Step::Left(_) | Step::Awaited(_) => false,
-                Step::Quiet | Step::Late => true,
+                // What a run's journal tells of was written before it, and is read before anything is judged by it.
+                Step::Quiet | Step::Late if self.runs.news => {
+                    self.look(input)?;
+                    false
+                }
+                Step::Quiet | Step::Late => {
+                    self.runs.fresh = false;
+                    if self.runs.are_over() {
+                        self.state.finish();
+                        more = More::Never;
+                    }
+                    true
+                }
                 Step::Ended => {
                     self.state.finish();
                     (ended, more) = (true, More::Never);
@@ -240,13 +287,91 @@ impl<'a> Wait<'a> {
                 }
                 continue;
             }
-            if settled && let Some(ending) = self.judge(more) {
+            if settled
+                && !self.runs.news
+                && !self.runs.fresh
+                && let Some(ending) = self.judge(more)
+            {
                 return Ok(ending);
             }
             if let Some(ending) = self.late() {
                 return Ok(ending);
             }
             self.partial()?;
+        }
+    }
+
+    /// Reads what is new of plans' runs, and takes it into the picture.
+    fn look(&mut self, input: &mut Input) -> Result<(), Stop> {
+        (self.runs.news, self.runs.fresh) = (false, true);
+        (self.runs.statuses, self.runs.way_out) = (Vec::new(), None);
+        for run in &mut input.runs {
+            let shown = run.folder().display().to_string();
+            run.look().map_err(|error| Stop::Failed(failed(&shown, &error)))?;
+            let status = run.status(&self.state);
+            if let Some(status) = &status {
+                self.state.plan(status);
+                self.runs.way_out = self.runs.way_out.take().or_else(|| way_out(status, run.folder()));
+            }
+            self.runs.statuses.push(status);
+        }
+        self.check_names()?;
+        if let Some(wait) = self.by_plan().and_then(|status| status.plan.wait.clone()) {
+            // The answers come in this order.
+            self.policy.need = wait.need;
+        }
+        Ok(())
+    }
+
+    /// A name that no plan has would be waited for in vain.
+    fn check_names(&self) -> Result<(), Stop> {
+        let known: Option<Vec<&Status>> = self.runs.statuses.iter().map(Option::as_ref).collect();
+        let Some(known) = known.filter(|_| self.runs.alone) else {
+            return Ok(());
+        };
+        let streams = || known.iter().flat_map(|status| &status.plan.streams);
+        // Or one inside such a stream.
+        let has = |name: &str| {
+            streams().any(|stream| {
+                name.strip_prefix(stream.name.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+        };
+        let Args {
+            need,
+            expect,
+            exit_code_from,
+            ..
+        } = self.args;
+        let mut names = need.iter().chain(expect).chain(exit_code_from).map(Name::as_str);
+        let Some(name) = names.find(|name| !has(name)) else {
+            return Ok(());
+        };
+        let mut all: Vec<&str> = streams().map(|stream| stream.name.as_str()).take(NAMED + 1).collect();
+        if all.len() > NAMED {
+            all[NAMED] = "…";
+        }
+        Err(Stop::Failed(Failure {
+            message: format!("{name}: no such stream in the plan, which has {}", all.join(", ")),
+            code: 127,
+        }))
+    }
+
+    /// The run whose plan says what is enough, where nothing else does.
+    fn by_plan(&self) -> Option<&Status> {
+        let Args {
+            all,
+            any,
+            need,
+            first,
+            expect,
+            turn,
+            ..
+        } = self.args;
+        let asked = *all || any.is_some() || *first || turn.is_some() || !need.is_empty() || !expect.is_empty();
+        match self.runs.statuses.as_slice() {
+            [Some(status)] if self.runs.alone && !asked => Some(status),
+            _ => None,
         }
     }
 
@@ -258,6 +383,9 @@ impl<'a> Wait<'a> {
 
     /// How long may be waited for the next line.
     fn patience(&self) -> Option<Duration> {
+        if self.runs.news || self.runs.fresh {
+            return Some(Duration::ZERO);
+        }
         if let Some((_, until)) = self.cancelled {
             return Some(until.saturating_duration_since(Instant::now()));
         }
@@ -304,7 +432,20 @@ impl<'a> Wait<'a> {
     }
 
     fn judge(&mut self, more: More) -> Option<Ending> {
-        match self.policy.judge(&self.state, more) {
+        let mut grace = self.args.grace;
+        let verdict = match self.by_plan() {
+            Some(status) => {
+                grace = status.plan.wait.as_ref().map_or(grace, harmony::plan::Wait::grace);
+                match status.standing() {
+                    Standing::Waiting => Verdict::Waiting,
+                    Standing::Needed => Verdict::Needed,
+                    Standing::Met => return Some(Ending::Met),
+                    Standing::Unmet(because) => Verdict::Impossible(because),
+                }
+            }
+            None => self.policy.judge(&self.state, more),
+        };
+        match verdict {
             // Nobody knows what all of them are.
             Verdict::Met if self.unread && self.policy.enough == Enough::All && self.policy.expect.is_empty() => {
                 Some(Ending::Unmet("not every source could be read".to_owned()))
@@ -312,7 +453,6 @@ impl<'a> Wait<'a> {
             Verdict::Met => Some(Ending::Met),
             Verdict::Impossible(reason) => Some(Ending::Unmet(self.explain(reason))),
             Verdict::Needed => {
-                let grace = self.args.grace;
                 self.grace = self.grace.or_else(|| Instant::now().checked_add(grace));
                 None
             }
@@ -329,7 +469,10 @@ impl<'a> Wait<'a> {
                 "{reason}: its lines have no header; let cl-merge write it, as in `… | cl-merge | cl-wait`"
             );
         }
-        reason
+        match &self.runs.way_out {
+            Some(way_out) => format!("{reason}; {way_out}"),
+            None => reason,
+        }
     }
 
     /// What time has decided.

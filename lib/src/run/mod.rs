@@ -3,9 +3,13 @@
 mod earlier;
 mod find;
 mod folder;
+mod kept;
 mod nursery;
 
 pub use earlier::{durations, earlier, filled_up};
 pub use find::{find, newest};
-pub use folder::{Document, fresh_name, last_line, plan_of_run, read_plan, read_text, runs_folder, state_folder};
+pub use folder::{
+    Document, HELD, JOURNAL, fresh_name, last_line, plan_of_run, read_plan, read_text, runs_folder, state_folder,
+};
+pub use kept::{Kept, way_out};
 pub use nursery::{Nursery, Status, serve};

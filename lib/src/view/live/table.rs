@@ -76,6 +76,7 @@ impl<'a> Table<'a> {
         let mut figures = vec![
             column("time", TIME, 5, &|stream| words::time(stream, now)),
             column("lines", LINES, 5, &|stream| match titles {
+                _ if !stream.has_begun() => String::new(),
                 true => words::count(stream.lines),
                 false => words::counted(stream.lines, "line"),
             }),
