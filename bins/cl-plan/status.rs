@@ -5,7 +5,7 @@ use harmony::cli::Failure;
 use harmony::line::Outcome;
 use harmony::plan::{Condition, Fate, Graph, Group, Plan, Stage, Status};
 use harmony::role::Roles;
-use harmony::run::{Kept, plan_of_run, way_out};
+use harmony::run::{Kept, plan_of_run, resume, way_out};
 use harmony::state::{State, Stream};
 use harmony::view;
 use std::fmt::Write as _;
@@ -92,8 +92,9 @@ impl Run {
     /// What a stream waits for, or why it does not run; of one that failed, why.
     fn why(&self, at: usize) -> String {
         let why = self.status.why(at);
-        match self.status.conditions[at] {
-            Condition::After(_) | Condition::Lock(..) | Condition::Job => format!("waits {why}"),
+        match &self.status.conditions[at] {
+            Condition::After(others) => format!("waits for {}", self.status.names(others)),
+            Condition::Lock(..) | Condition::Job => format!("waits {why}"),
             Condition::Skipped(_) => view::clean(&why).into_owned(),
             Condition::Failed => {
                 let stream = self.state.get(&self.status.plan.streams[at].name);
@@ -136,18 +137,21 @@ pub fn status(folder: &Path, roles: &Roles, color: bool) -> Result<String, Failu
         };
         let _ = writeln!(text, "\n{}: {how}", view::clean(stream));
     }
-    let next = way_out(&run.status, folder).unwrap_or_else(|| next(&run.status));
+    let next = way_out(&run.status, folder).unwrap_or_else(|| next(&run.status, folder));
     let _ = writeln!(text, "\n{next}");
     Ok(text)
 }
 
 /// What to do next.
-fn next(status: &Status) -> String {
+fn next(status: &Status, folder: &Path) -> String {
     let names = |all: Vec<usize>| -> Vec<&str> { all.into_iter().map(|at| name(&status.plan, at)).collect() };
     let running = names(status.named(Fate::Running));
     let waiting = status.named(Fate::Waiting).into_iter();
-    let held_up = |at: &usize| matches!(status.conditions[*at], Condition::After(_) | Condition::Unbegun);
-    let ready = names(waiting.filter(|at| !held_up(at)).collect());
+    let free = |at: &usize| {
+        use Condition::{Job, Lock, Ready};
+        matches!(status.conditions[*at], Ready | Job | Lock(_, None))
+    };
+    let ready = names(waiting.filter(free).collect());
     let unwell = status.graph.unwell(&status.fates);
     let failed = unwell.iter().copied().filter(|&at| status.fates[at] == Fate::Failed);
     let failed = names(failed.collect());
@@ -163,6 +167,7 @@ fn next(status: &Status) -> String {
         }
         _ if matches!(&status.stage, Stage::Over { verdict, .. } if verdict == "met") => "all is done".to_owned(),
         ([], [], []) if unwell.is_empty() => "all is done".to_owned(),
+        ([], [], []) if status.is_over() => format!("next: go on with {}", resume(folder)),
         ([], [], []) => format!("next: nothing can start: {} did not come about", unwell.join(", ")),
         ([], ready, []) => format!("next: {} can start", ready.join(", ")),
         (running, [], []) => format!("next: wait for {}", running.join(", ")),

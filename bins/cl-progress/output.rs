@@ -158,8 +158,8 @@ pub struct Log {
     changes: Changes,
     /// The day that the last line is of, as it was told.
     day: String,
-    /// How far the phases of the plan are, as it was told last.
-    groups: String,
+    /// How many phases or levels of the plan are done, as it was told last.
+    groups: Option<usize>,
     /// When each stream was last told of.
     said: HashMap<usize, Instant>,
     pending: Vec<u8>,
@@ -177,7 +177,7 @@ impl Log {
             ended: HashMap::new(),
             changes: Changes::default(),
             day: String::new(),
-            groups: String::new(),
+            groups: None,
             said: HashMap::new(),
             pending: Vec::new(),
             left_out: 0,
@@ -187,11 +187,11 @@ impl Log {
 
     /// There is news of the plan that the streams belong to: tells how far its phases are, and who will not run.
     pub fn planned(&mut self, state: &State, at: Ts, look: &Look) {
+        let done = state.groups.iter().filter(|group| group.done == group.of).count();
         let groups = groups(state);
-        if groups != self.groups && !self.json && !groups.is_empty() {
+        if self.groups.replace(done) != Some(done) && !self.json && !groups.is_empty() {
             self.line(&format!("{} {groups}", time_of_day(at, &look.zone)), at, look);
         }
-        self.groups = groups;
         for (place, stream) in look.streams(state).filter(|(_, stream)| !stream.has_begun()) {
             self.told(place, stream, at, look);
         }

@@ -219,7 +219,10 @@ impl Watch {
                 turn.failed = true;
                 complain("cl-progress", &format!("{what}: {}", reason(&error)));
             }
-            Step::Other(token) if token == u64::from(NEWS) => turn.news = true,
+            Step::Other(token) if token == u64::from(NEWS) => {
+                self.kept.iter_mut().try_for_each(Kept::hear)?;
+                turn.news = true;
+            }
             Step::Other(_) => called = true,
             Step::Quiet => quiet = true,
             Step::Late => quiet = turn.planned == Some(true),

@@ -191,18 +191,12 @@ impl Status {
 
     /// What a stream waits for, or why it does not run: in a few words, empty where there is nothing to say.
     pub fn why(&self, at: usize) -> String {
-        let name = |at: usize| self.plan.streams[at].name.as_str();
         match &self.conditions[at] {
-            Condition::After(others) => {
-                let names: Vec<&str> = others.iter().take(NAMED).map(|&other| name(other)).collect();
-                let more = match others.len().saturating_sub(NAMED) {
-                    0 => String::new(),
-                    more => format!(" and {more} more"),
-                };
-                format!("after {}{more}", names.join(", "))
-            }
+            Condition::After(others) => format!("after {}", self.names(others)),
             Condition::Lock(lock, None) => format!("for the lock {lock}"),
-            Condition::Lock(lock, Some(holder)) => format!("for the lock {lock}, which {} holds", name(*holder)),
+            Condition::Lock(lock, Some(holder)) => {
+                format!("for the lock {lock}, which {} holds", self.plan.streams[*holder].name)
+            }
             Condition::Job => "for another one's end: no more may run at once".to_owned(),
             Condition::Ready => "about to start".to_owned(),
             Condition::Skipped(because) => because.clone(),
@@ -211,6 +205,16 @@ impl Status {
             Condition::Running | Condition::Well | Condition::Failed | Condition::Unneeded | Condition::Cut => {
                 String::new()
             }
+        }
+    }
+
+    /// Some streams by their names: the first of them, and how many others there are.
+    pub fn names(&self, some: &[usize]) -> String {
+        let names = some.iter().take(NAMED).map(|&at| self.plan.streams[at].name.as_str());
+        let names = names.collect::<Vec<_>>().join(", ");
+        match some.len().saturating_sub(NAMED) {
+            0 => names,
+            more => format!("{names} and {more} more"),
         }
     }
 

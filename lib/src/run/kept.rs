@@ -8,9 +8,9 @@ use crate::plan::{Act, Format, Graph, Journal, Plan, Stage, Status};
 use crate::sink::Bell;
 use crate::state::{State, Stream};
 use crate::sys::fds::flock_shared;
+use crate::view::clean;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use std::ffi::OsStr;
 use std::fs::{File, read_to_string};
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -193,8 +193,11 @@ impl Kept {
         }
     }
 
-    /// Takes what the watches tell.
-    fn hear(&mut self) -> io::Result<()> {
+    /// Takes note that [`Kept::fd`] was readable, which it then is no more. What is new is read by [`Kept::look`].
+    ///
+    /// # Errors
+    /// When the journal cannot be watched.
+    pub fn hear(&mut self) -> io::Result<()> {
         let Some(follow) = &mut self.follow else { return Ok(()) };
         follow.bell.hush();
         while follow.inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
@@ -274,17 +277,18 @@ impl Follow {
 
 /// How to go on with a run that was cut short, as a word to whoever looks on; nothing of one that was not.
 pub fn way_out(status: &Status, folder: &Path) -> Option<String> {
-    let quoted = |path: &OsStr| {
-        let path = path.to_string_lossy();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
-        match path.chars().all(plain) {
-            true => path.into_owned(),
-            false => format!("'{}'", path.replace('\'', r"'\''")),
-        }
-    };
-    let folder = quoted(folder.as_os_str());
-    (status.stage == Stage::Cut)
-        .then(|| format!("cl-run is gone before the run's end: go on with cl-run --resume {folder}"))
+    let cut = status.stage == Stage::Cut;
+    cut.then(|| format!("cl-run is gone before the run's end: go on with {}", resume(folder)))
+}
+
+/// The command that goes on with a run.
+pub fn resume(folder: &Path) -> String {
+    let folder = clean(&folder.to_string_lossy()).into_owned();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
+    match folder.chars().all(plain) {
+        true => format!("cl-run --resume {folder}"),
+        false => format!("cl-run --resume '{}'", folder.replace('\'', r"'\''")),
+    }
 }
 
 #[cfg(test)]

@@ -11,5 +11,5 @@ pub use find::{find, newest};
 pub use folder::{
     Document, HELD, JOURNAL, fresh_name, last_line, plan_of_run, read_plan, read_text, runs_folder, state_folder,
 };
-pub use kept::{Kept, way_out};
+pub use kept::{Kept, resume, way_out};
 pub use nursery::{Nursery, Status, serve};

@@ -146,15 +146,17 @@ impl<'a> Table<'a> {
         row.pad_to(row.used() + 2);
         let end = row.used() + self.doing;
         self.does(row, stream);
-        row.pad_to(end);
         let style = match stream.outcome() {
             Some(Outcome::Success | Outcome::Cancelled | Outcome::Unknown) => Style::Dim,
             _ => Style::Plain,
         };
+        let mut end = end;
         for column in &self.figures {
             let text = &column.cells[line];
-            let end = row.used() + 2 + column.width;
-            row.pad_to(end - width(text)).push(style, text);
+            end += 2 + column.width;
+            if !text.is_empty() {
+                row.pad_to(end - width(text)).push(style, text);
+            }
         }
     }
 
