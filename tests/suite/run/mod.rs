@@ -5,6 +5,7 @@ mod agents;
 mod ends;
 mod locks;
 mod resume;
+mod seen;
 mod undo;
 mod worktrees;
 
