@@ -82,9 +82,10 @@ struct Loop {
     hasty: bool,
     /// Whether all streams have ended.
     complete: bool,
-    /// Whether there is news of the plan's run, and when it was looked at last.
+    /// Whether there is news of the plan's run, when it was looked at last, and whether all lines were read since.
     news: bool,
     looked: Option<Instant>,
+    fresh: bool,
     /// What is known of the plan's run, where there is one: whether it is over.
     planned: Option<bool>,
     /// When it was last drawn.
@@ -135,6 +136,7 @@ impl Watch {
             complete: false,
             news: self.kept.is_some(),
             looked: None,
+            fresh: false,
             planned: None,
             drawn: start.checked_sub(self.interval).unwrap_or(start),
             signal: None,
@@ -189,7 +191,8 @@ impl Watch {
     fn turn(&mut self, turn: &mut Loop) -> io::Result<()> {
         let now = Instant::now();
         let news = turn.news_due(self.interval);
-        let over = turn.planned.filter(|over| *over).map(|_| now);
+        // What was found out is acted upon once all is read that was there by then.
+        let over = (turn.fresh || turn.planned == Some(true)).then_some(now);
         let due = self
             .due(turn, now)
             .into_iter()
@@ -220,12 +223,13 @@ impl Watch {
                 complain("cl-progress", &format!("{what}: {}", reason(&error)));
             }
             Step::Other(token) if token == u64::from(NEWS) => {
-                self.kept.iter_mut().try_for_each(Kept::hear)?;
-                turn.news = true;
+                if let Some(kept) = &mut self.kept {
+                    turn.news |= kept.hear()?;
+                }
             }
             Step::Other(_) => called = true,
             Step::Quiet => quiet = true,
-            Step::Late => quiet = turn.planned == Some(true),
+            Step::Late => quiet = self.kept.is_some(),
             Step::Awaited(_) => {}
             Step::Ended => (turn.over, turn.ended) = (true, true),
         }
@@ -239,11 +243,13 @@ impl Watch {
         }
         // What a run's end tells of was written before it: all of that has been read once it is quiet again.
         let over = turn.planned;
+        turn.fresh &= !quiet;
         if turn.news_due(self.interval).is_some_and(|due| due <= Instant::now()) {
             self.look_at_the_run(turn);
         }
         if quiet {
-            let complete = over.unwrap_or_else(|| turn.planned.is_none() && self.look.all_ended(&self.fold.state));
+            let ended = || turn.planned.is_none() && self.look.all_ended(&self.fold.state);
+            let complete = !turn.news && !turn.fresh && over.unwrap_or_else(ended);
             // Whoever waits for this may write to the same terminal now: the picture is first, if it can be.
             turn.hasty = complete && !turn.complete;
             turn.complete = complete;
@@ -261,7 +267,7 @@ impl Watch {
 
     /// Reads what there is new of a plan's run, and takes it into the picture.
     fn look_at_the_run(&mut self, turn: &mut Loop) {
-        (turn.news, turn.looked) = (false, Some(Instant::now()));
+        (turn.news, turn.fresh, turn.looked) = (false, true, Some(Instant::now()));
         let Some(kept) = &mut self.kept else { return };
         if let Err(error) = kept.look() {
             turn.failed = true;

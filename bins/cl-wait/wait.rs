@@ -10,7 +10,7 @@ use harmony::cli::{self, Failure, reason};
 use harmony::line::{Event, Name, Stamper, Ts, header, subtype};
 use harmony::plan::{Standing, Status};
 use harmony::policy::{Enough, More, Policy, Turns, Verdict};
-use harmony::run::{Kept, way_out};
+use harmony::run::way_out;
 use harmony::sink::Shared;
 use harmony::source::Step;
 use harmony::state::State;
@@ -253,9 +253,10 @@ impl<'a> Wait<'a> {
                 },
                 Step::Other(token) if token == u64::from(signals.count()) => return Err(Stop::Reader),
                 Step::Other(token) if token == u64::from(signals.count()) + 1 => {
-                    let heard = input.runs.iter_mut().try_for_each(Kept::hear);
-                    heard.map_err(|error| Stop::Failed(failed("inotify", &error)))?;
-                    self.runs.news = true;
+                    for run in &mut input.runs {
+                        let heard = run.hear();
+                        self.runs.news |= heard.map_err(|error| Stop::Failed(failed("inotify", &error)))?;
+                    }
                     false
                 }
                 Step::Other(token) => {

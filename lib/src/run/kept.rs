@@ -11,6 +11,7 @@ use crate::sys::fds::flock_shared;
 use crate::view::clean;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use std::ffi::OsStr;
 use std::fs::{File, read_to_string};
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -193,25 +194,37 @@ impl Kept {
         }
     }
 
-    /// Takes note that [`Kept::fd`] was readable, which it then is no more. What is new is read by [`Kept::look`].
+    /// Takes note that [`Kept::fd`] was readable, which it then is no more; whether there may be something new, for
+    /// [`Kept::look`] to read.
     ///
     /// # Errors
     /// When the journal cannot be watched.
-    pub fn hear(&mut self) -> io::Result<()> {
-        let Some(follow) = &mut self.follow else { return Ok(()) };
+    pub fn hear(&mut self) -> io::Result<bool> {
+        let Some(follow) = &mut self.follow else {
+            return Ok(false);
+        };
         follow.bell.hush();
-        while follow.inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
+        let mut news = follow.gone.load(Ordering::Acquire);
+        loop {
+            let events = match follow.inotify.read_events() {
+                Ok(events) if !events.is_empty() => events,
+                _ => break,
+            };
+            // What has no name is the journal itself; other names are those of streams.
+            let ours = |name: &OsStr| name == JOURNAL || PLANS.iter().any(|format| name == format.file_name());
+            news |= events.iter().any(|event| event.name.as_deref().is_none_or(ours));
+        }
         if !follow.watched {
             match follow
                 .inotify
                 .add_watch(&self.folder.join(JOURNAL), AddWatchFlags::IN_MODIFY)
             {
-                Ok(_) => follow.watched = true,
+                Ok(_) => (follow.watched, news) = (true, true),
                 Err(nix::errno::Errno::ENOENT) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        Ok(news)
     }
 
     /// Reads what the journal has that is new, and the plan where that may be another.

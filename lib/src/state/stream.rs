@@ -328,9 +328,10 @@ impl Stream {
         matches!(self.phase, Phase::Ended(_) | Phase::Skipped | Phase::Unneeded)
     }
 
-    /// What it waits for, or why it does not run, where its plan tells that.
+    /// What it waits for, or why it does not run, where its plan tells that; empty once it has begun.
     pub fn why(&self) -> &str {
-        self.planned.as_ref().map_or("", |planned| &planned.why)
+        let planned = self.planned.as_ref().filter(|_| !self.has_begun());
+        planned.map_or("", |planned| &planned.why)
     }
 
     /// A line of it was written then.

@@ -284,9 +284,9 @@ pub fn object(stream: &Stream, at: Ts) -> Value {
     put("session_id", json!(stream.session));
     put("pid", json!(stream.pid()));
     put("attempt", json!(stream.attempt));
-    if let Some(planned) = stream.planned.as_deref().filter(|planned| !planned.why.is_empty()) {
+    if !stream.why().is_empty() {
         let waits = stream.phase == Phase::Waiting;
-        put(if waits { "waits" } else { "because" }, json!(planned.why));
+        put(if waits { "waits" } else { "because" }, json!(stream.why()));
     }
     put("started", json!(stream.has_begun().then(|| stream.started.seconds())));
     put("ended", json!(stream.ended.map(Ts::seconds)));

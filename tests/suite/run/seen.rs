@@ -26,6 +26,8 @@ impl Going {
             mkfifo(&home.path().join(gate));
         }
         std::fs::write(home.path().join("plan.toml"), plan).unwrap();
+        // Who looks on may be there first.
+        std::fs::create_dir(home.path().join("run")).unwrap();
         let all = [&["--run", "run", "plan.toml"], args].concat();
         let child = cl_run(home.path(), &all).spawn().unwrap();
         Self {
@@ -57,7 +59,7 @@ impl Going {
     }
 
     fn told(&self, name: &str, args: &[&str]) -> String {
-        finish(self.tool(name, args), b"").ok().text().to_owned()
+        finish(self.tool(name, args), b"").exits(0).text().to_owned()
     }
 
     /// The picture, once it holds all these.
@@ -76,10 +78,8 @@ impl Going {
 /// The next line of a log that holds this.
 fn line_with(child: &mut Child, part: &str) -> String {
     use std::io::Read;
-    let out = child.stdout.as_mut().unwrap();
-    let (mut line, mut byte) = (Vec::new(), [0]);
-    loop {
-        assert_eq!(out.read(&mut byte).unwrap(), 1, "no line with {part}");
+    let (mut line, mut before, mut byte) = (Vec::new(), Vec::new(), [0]);
+    while child.stdout.as_mut().unwrap().read(&mut byte).unwrap() == 1 {
         if byte[0] != b'\n' {
             line.push(byte[0]);
             continue;
@@ -88,7 +88,11 @@ fn line_with(child: &mut Child, part: &str) -> String {
         if text.contains(part) {
             return text;
         }
+        before.push(text);
     }
+    let mut err = String::new();
+    child.stderr.as_mut().unwrap().read_to_string(&mut err).unwrap();
+    panic!("no line with {part}: {before:#?}{err}")
 }
 
 #[test]
@@ -190,7 +194,7 @@ fn a_run_that_is_killed_has_ended() {
     line_with(&mut log, "schema: running");
     run.kill();
     let way_out = "cl-run is gone before the run's end: go on with cl-run --resume run\n";
-    let done = collect(log, "the log").ok();
+    let done = collect(log, "the log").exits(0);
     assert_eq!(done.err, format!("cl-progress: {way_out}"));
     assert!(done.text().contains("1 lost, 4 skipped"), "{}", done.text());
     let done = collect(needs, "cl-wait").exits(1);
