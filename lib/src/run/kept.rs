@@ -9,13 +9,14 @@ use crate::sink::Bell;
 use crate::state::{State, Stream};
 use crate::sys::fds::flock_shared;
 use crate::view::clean;
+use nix::fcntl::OFlag;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use std::ffi::OsStr;
-use std::fs::{File, read_to_string};
-use std::io::{self, ErrorKind, Read};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -166,13 +167,9 @@ impl Kept {
         }
         loop {
             let began = self.journal.begun().map(|(ts, _)| ts);
-            let held = match File::open(self.folder.join(HELD)) {
-                Ok(held) => held,
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    self.lives = false;
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
+            let Some(held) = file(&self.folder.join(HELD))? else {
+                self.lives = false;
+                return Ok(());
             };
             if let Err(error) = flock_shared(&held, false) {
                 if error.kind() != ErrorKind::WouldBlock {
@@ -229,20 +226,15 @@ impl Kept {
 
     /// Reads what the journal has that is new, and the plan where that may be another.
     fn read(&mut self) -> io::Result<()> {
-        let mut file = match File::open(self.folder.join(JOURNAL)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
+        let Some(mut file) = file(&self.folder.join(JOURNAL))? else {
+            return Ok(());
         };
         let about = file.metadata()?;
-        if !about.is_file() {
-            return Ok(());
-        }
         let (inode, from) = self.read;
         if inode != about.ino() || about.len() < from {
             (self.read, self.journal) = ((about.ino(), 0), Journal::default());
         }
-        io::Seek::seek(&mut file, io::SeekFrom::Start(self.read.1))?;
+        file.seek(SeekFrom::Start(self.read.1))?;
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
         // Half a line is one that is being written, or was when its writer was killed.
@@ -261,12 +253,25 @@ impl Kept {
     }
 }
 
+/// A regular file of the folder, open for reading; nothing where there is none. Nobody is waited for behind a FIFO.
+fn file(path: &Path) -> io::Result<Option<File>> {
+    let mut options = File::options();
+    let file = match options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    Ok(file.metadata()?.is_file().then_some(file))
+}
+
 /// The plan in a run's folder, where it can be read.
 fn recall(folder: &Path) -> Option<(Arc<Plan>, Arc<Graph>)> {
-    let mut there = PLANS
-        .into_iter()
-        .filter_map(|format: Format| Some((read_to_string(folder.join(format.file_name())).ok()?, format)));
-    let (text, format) = there.next()?;
+    let read = |format: Format| {
+        let mut text = String::new();
+        let file = file(&folder.join(format.file_name())).ok()?;
+        file?.read_to_string(&mut text).ok()?;
+        Some((text, format))
+    };
+    let (text, format) = PLANS.into_iter().find_map(read)?;
     let plan = Plan::recall(&text, format)?;
     let graph = Graph::new(&plan).ok()?;
     Some((Arc::new(plan), Arc::new(graph)))
@@ -323,6 +328,30 @@ mod tests {
         let mut fds = [PollFd::new(kept.fd().unwrap(), PollFlags::POLLIN)];
         assert_eq!(poll(&mut fds, PollTimeout::from(10_000u16)), Ok(1));
         kept.look().unwrap();
+    }
+
+    #[test]
+    fn what_no_run_has_written_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let begun = |plan: &str| {
+            write(path("plan.toml"), plan).unwrap();
+            Kept::open(folder.path()).unwrap().status(&State::default()).is_some()
+        };
+        let fifo = |name: &str| nix::unistd::mkfifo(&path(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let good = "name='p'\n[stream.a]\nrun=['x']\n";
+        fifo(JOURNAL);
+        assert!(!begun(good));
+        std::fs::remove_file(path(JOURNAL)).unwrap();
+        add(&path(JOURNAL), BEGIN);
+        fifo(HELD);
+        assert!(begun(good));
+        assert!(!begun("name='p'\n[stream.'<b>']\nrun=['x']\n"));
+        assert!(!begun("name='p'\n[stream.a]\nafter=['a']\nrun=['x']\n"));
+        assert!(!begun("]"));
+        std::fs::remove_file(path("plan.toml")).unwrap();
+        fifo("plan.toml");
+        assert!(Kept::open(folder.path()).unwrap().plan().is_none());
     }
 
     #[test]
