@@ -28,15 +28,22 @@ fn ours(message: impl Into<String>) -> Failure {
 fn main() -> ExitCode {
     let args: Args = cli::parse(OURS);
     if args.serve {
-        let served = serve(io::stdin().as_fd(), |args| i32::from(work(cli::parse_from(args, OURS))));
+        let mut reader = cli::Reader::<Args>::default();
+        let read = |line| {
+            reader.read(line).map_err(|error| {
+                cli::complain("cl-spawn", &error);
+                i32::from(OURS)
+            })
+        };
+        let served = serve(io::stdin().as_fd(), read, |args| i32::from(work(args, true)));
         return cli::end("cl-spawn", served.map(|()| 0).map_err(|error| ours(reason(&error))));
     }
-    ExitCode::from(work(args))
+    ExitCode::from(work(args, false))
 }
 
-/// Does what the command line asks for; gives the exit code.
-fn work(args: Args) -> u8 {
-    order::run(args).unwrap_or_else(|failure| {
+/// Does what the command line asks for; gives the exit code. `guarded` says that [`serve`] ends what we leave behind.
+fn work(args: Args, guarded: bool) -> u8 {
+    order::run(args, guarded).unwrap_or_else(|failure| {
         cli::complain("cl-spawn", &failure.message);
         failure.code
     })

@@ -16,8 +16,8 @@ use std::time::Duration;
 /// Before the first further attempt, where nothing else is said.
 const BACKOFF: Duration = Duration::from_secs(1);
 
-/// Runs what the command line asks for; gives the exit code.
-pub fn run(mut args: Args) -> Result<u8, Failure> {
+/// Runs what the command line asks for; gives the exit code. `guarded` says that nobody need see to what we leave behind.
+pub fn run(mut args: Args, guarded: bool) -> Result<u8, Failure> {
     let Some(name) = args.name.clone() else {
         return role::list(&args, &mut stdout()?);
     };
@@ -50,7 +50,10 @@ pub fn run(mut args: Args) -> Result<u8, Failure> {
     // Without a folder of our own nothing can be told, and nothing is heeded; a command that is no agent needs none.
     let accounts = workers.iter().any(|worker| worker.account_of().is_some());
     let holds = accounts.then(Holds::open).and_then(Result::ok);
-    let order = order(&args, name.clone(), prompt.as_deref(), role.clone(), holds)?;
+    let order = Order {
+        guarded,
+        ..order(&args, name.clone(), prompt.as_deref(), role.clone(), holds)?
+    };
     let stdin = Source::choose(&args, prompt.clone().filter(|_| !args.keep), workers[0].is_agent())?;
     let mut workers = Workers {
         args,
@@ -116,6 +119,7 @@ fn order(
         } else {
             None
         },
+        guarded: false,
     })
 }
 

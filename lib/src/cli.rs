@@ -3,6 +3,7 @@
 use clap::{Parser, ValueEnum, error::ErrorKind};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
+use std::marker::PhantomData;
 use std::process::ExitCode;
 
 /// When to colour.
@@ -52,8 +53,36 @@ pub fn parse<A: Parser>(misuse: u8) -> A {
     parse_from(std::env::args_os().collect(), misuse)
 }
 
-/// The same with other arguments than the process's own; the first is the program's name.
-pub fn parse_from<A: Parser>(args: Vec<OsString>, misuse: u8) -> A {
+/// Reads one command line after another; laid out once, each costs a fraction of the first.
+#[derive(Debug)]
+pub struct Reader<A> {
+    command: clap::Command,
+    args: PhantomData<A>,
+}
+
+impl<A: Parser> Default for Reader<A> {
+    fn default() -> Self {
+        Self {
+            command: A::command().color(clap::ColorChoice::Never),
+            args: PhantomData,
+        }
+    }
+}
+
+impl<A: Parser> Reader<A> {
+    /// Reads a command line, the first word of which is the program's name.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one line.
+    pub fn read(&mut self, args: Vec<OsString>) -> Result<A, String> {
+        let parsed = self.command.try_get_matches_from_mut(args);
+        parsed
+            .and_then(|matches| A::from_arg_matches(&matches))
+            .map_err(|error| one_line(&error.to_string()))
+    }
+}
+
+fn parse_from<A: Parser>(args: Vec<OsString>, misuse: u8) -> A {
     let color = early_color(&args);
     let command = A::command().color(if color.on(std::io::stdout().is_terminal()) {
         clap::ColorChoice::Always

@@ -74,14 +74,15 @@ impl Framer {
                 // Doubling keeps the copies of a growing line linear; the cap bounds it.
                 let grown = (self.buffer.len() * 2).clamp(BLOCK, self.cap.saturating_add(self.end + BLOCK));
                 if self.buffer.is_empty() {
-                    // Zeroes from the system: pages that nothing is read into are never touched.
-                    self.buffer = vec![0; grown];
+                    // So large that the zeroes come from the system: pages that nothing is read into are never touched.
+                    self.buffer = vec![0; grown.max(2 * BLOCK)];
                 } else {
                     self.buffer.resize(grown, 0);
                 }
             }
         }
-        &mut self.buffer[self.end..]
+        let until = self.buffer.len().min(self.end + BLOCK);
+        &mut self.buffer[self.end..until]
     }
 
     /// Says that a read put `count` bytes into [`Framer::space`].

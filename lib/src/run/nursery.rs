@@ -2,11 +2,16 @@
 //!
 //! The program is started once and waits on a socket; asked to, it forks, and the child does what it is asked for, with
 //! arguments, stdin and stdout of its own. Each is a process like any other; what is saved is what a start costs before
-//! the first line of its own code runs. When whoever asks is gone, so is the program, and so are all of them.
+//! the first line of its own code runs.
+//!
+//! The program is the warden of all of them: what one leaves behind falls to it and is ended, and when whoever asks is
+//! gone, it ends all that there is, and then itself. Signals do not end it before; when it is killed, so are they, and
+//! what they leave behind falls to whoever asks.
 
 use crate::sys::fds::{received as received_fd, stay_open};
 use crate::sys::files::in_memory;
-use crate::sys::process::{self, Waited};
+use crate::sys::process::{self, Usage, Waited};
+use crate::sys::tree;
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,7 +21,7 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg, sendmsg,
     socketpair,
 };
-use nix::unistd::{Pid, getpid, setpgid};
+use nix::unistd::{Pid, getpid, setsid};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
@@ -27,6 +32,25 @@ use std::process::{Child, Command, Stdio};
 
 /// The most descriptors that one process is given beside its arguments, stdin and stdout.
 const MOST_HELD: usize = 200;
+
+/// Arguments that are longer than this in all come in a file.
+const INLINE: usize = 32 << 10;
+
+/// Signals that wait until a process listens to them.
+const FOR_LATER: [Signal; 6] = [
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGTSTP,
+    Signal::SIGCONT,
+];
+
+/// The exit code of a process that could not be made.
+const UNMADE: i32 = 125;
+
+/// Bytes ahead of the arguments: what is asked, of which process, and a number more.
+const HEAD: usize = 12;
 
 const START: i32 = 0;
 const SIGNAL: i32 = 1;
@@ -50,6 +74,8 @@ pub struct Nursery {
     next: i32,
     ended: HashMap<i32, Status>,
     gone: bool,
+    /// Children that we had before: none of its.
+    strangers: Vec<i32>,
 }
 
 impl Nursery {
@@ -60,13 +86,17 @@ impl Nursery {
     pub fn start(mut command: Command) -> io::Result<Self> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         command.stdin(Stdio::from(theirs)).stdout(Stdio::null());
-        process::prepare_tool(&mut command);
+        // One that is stopped goes on when we are gone, sees that we are, and ends what there is.
+        process::prepare_tool(&mut command, Signal::SIGCONT);
+        process::adopt_orphans()?;
+        let strangers = tree::descendants(getpid().as_raw());
         Ok(Self {
             socket: ours,
             program: command.spawn()?,
             next: 0,
             ended: HashMap::new(),
             gone: false,
+            strangers,
         })
     }
 
@@ -92,26 +122,32 @@ impl Nursery {
                 "a zero byte cannot stand in an argument",
             ));
         }
-        let list = in_memory(c"arguments", args.join("\0").as_bytes())?;
-        let fds: Vec<RawFd> = [list.as_fd(), stdin, stdout]
-            .iter()
-            .map(AsRawFd::as_raw_fd)
-            .chain(held.iter().map(AsRawFd::as_raw_fd))
+        let args = args.join("\0");
+        let (inline, list) = if args.len() <= INLINE {
+            (args.as_bytes(), None)
+        } else {
+            (&[][..], Some(in_memory(c"arguments", args.as_bytes())?))
+        };
+        let fds: Vec<RawFd> = [stdin, stdout]
+            .into_iter()
+            .chain(list.as_ref().map(AsFd::as_fd))
+            .chain(held.iter().map(AsFd::as_fd))
+            .map(|fd| fd.as_raw_fd())
             .collect();
         self.next += 1;
-        self.send([START, self.next, 0], &fds)?;
+        self.send([START, self.next, i32::from(list.is_some())], inline, &fds)?;
         Ok(self.next)
     }
 
     /// Sends a signal to a process, if it has not ended.
     pub fn signal(&self, id: i32, signal: Signal) {
         // Where the program is gone, the process is as well.
-        let _ = self.send([SIGNAL, id, signal as i32], &[]);
+        let _ = self.send([SIGNAL, id, signal as i32], &[], &[]);
     }
 
     /// Hears which processes have ended.
     pub fn hear(&mut self) {
-        let mut bytes = [0; 12];
+        let mut bytes = [0; HEAD];
         while !self.gone {
             match recv(self.socket.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
                 Ok(count) if count == bytes.len() => {
@@ -124,7 +160,10 @@ impl Nursery {
                 }
                 Err(Errno::EAGAIN) => return,
                 Err(Errno::EINTR) => {}
-                Ok(_) | Err(_) => self.gone = true,
+                Ok(_) | Err(_) => {
+                    self.gone = true;
+                    tree::end_all(&self.strangers);
+                }
             }
         }
     }
@@ -135,14 +174,14 @@ impl Nursery {
         status.or(self.gone.then_some(Status::Signalled(Signal::SIGKILL as i32)))
     }
 
-    fn send(&self, numbers: [i32; 3], fds: &[RawFd]) -> io::Result<()> {
+    fn send(&self, numbers: [i32; 3], more: &[u8], fds: &[RawFd]) -> io::Result<()> {
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_ne_bytes()).collect();
         let rights = [ControlMessage::ScmRights(fds)];
         let rights = if fds.is_empty() { &[][..] } else { &rights[..] };
         loop {
             match sendmsg::<()>(
                 self.socket.as_raw_fd(),
-                &[IoSlice::new(&bytes)],
+                &[IoSlice::new(&bytes), IoSlice::new(more)],
                 rights,
                 MsgFlags::MSG_NOSIGNAL,
                 None,
@@ -167,17 +206,26 @@ impl Drop for Nursery {
     }
 }
 
-/// The program's side: makes processes until nobody asks any more. `work` is what each of them does, with its
-/// arguments; its result is the exit code.
+/// The program's side: makes processes until nobody asks any more, and ends all that is left then. `read` makes of its
+/// arguments what a process is to do, or gives its exit code; `work` is what each of them does with that, and its
+/// result the exit code.
 ///
 /// # Errors
 /// What the system says.
-pub fn serve(socket: BorrowedFd<'_>, work: impl Fn(Vec<OsString>) -> i32) -> io::Result<()> {
+pub fn serve<A>(
+    socket: BorrowedFd<'_>,
+    mut read: impl FnMut(Vec<OsString>) -> Result<A, i32>,
+    work: impl Fn(A) -> i32,
+) -> io::Result<()> {
+    // The leader of a session can be told nothing by a terminal.
+    let _ = setsid();
+    process::adopt_orphans()?;
+    SigSet::all().thread_set_mask()?;
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
-    mask.thread_block()?;
     let children = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
     let mut running: HashMap<i32, i32> = HashMap::new();
+    let mut space = vec![0; HEAD + INLINE];
     loop {
         let mut fds = [
             PollFd::new(socket, PollFlags::POLLIN),
@@ -187,56 +235,69 @@ pub fn serve(socket: BorrowedFd<'_>, work: impl Fn(Vec<OsString>) -> i32) -> io:
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let asked = fds[0].any().unwrap_or(false);
-        while let Ok(Some(_)) = children.read_signal() {}
-        loop {
-            let (pid, told) = match process::reap() {
-                Waited::Exited(pid, code) => (pid, [EXITED, code]),
-                Waited::Signalled(pid, signal) => (pid, [SIGNALLED, signal]),
-                Waited::Living | Waited::Nobody => break,
-            };
-            if let Some(id) = running.remove(&pid.as_raw()) {
-                tell(socket, [told[0], id, told[1]]);
-            }
+        let [asked, ended] = fds.map(|fd| fd.any().unwrap_or(false));
+        if ended {
+            while let Ok(Some(_)) = children.read_signal() {}
+            reap(socket, &mut running);
         }
         if !asked {
             continue;
         }
-        let Some((order, fds)) = receive(socket)? else {
+        let Some(order) = receive(socket, &mut space)? else {
+            tree::end_all(&[]);
             return Ok(());
         };
         match order {
-            [START, id, _] => match child(fds, &work) {
-                Ok(pid) => {
-                    running.insert(pid.as_raw(), id);
+            Order::Start { id, args, fds } => {
+                let made = read(args).and_then(|args| child(fds, || work(args)).map_err(|_| UNMADE));
+                match made {
+                    Ok(pid) => {
+                        running.insert(pid.as_raw(), id);
+                    }
+                    Err(code) => tell(socket, [EXITED, id, code]),
                 }
-                Err(_) => tell(socket, [EXITED, id, 125]),
-            },
-            [SIGNAL, id, signal] => {
+            }
+            Order::Signal { id, signal } => {
                 let pid = running.iter().find(|(_, known)| **known == id).map(|(pid, _)| *pid);
                 if let (Some(pid), Ok(signal)) = (pid, Signal::try_from(signal)) {
                     // It was not waited for yet: its number is no other's.
                     let _ = kill(Pid::from_raw(pid), signal);
                 }
             }
-            _ => {}
         }
     }
 }
 
-/// Makes a process that works, in a group of its own; it dies with us.
-fn child(fds: Vec<OwnedFd>, work: &impl Fn(Vec<OsString>) -> i32) -> io::Result<Pid> {
+/// Reaps those that have ended, and ends what they left behind.
+fn reap(socket: BorrowedFd<'_>, running: &mut HashMap<i32, i32>) {
+    loop {
+        let (pid, told) = match process::reap(&mut Usage::default()) {
+            Waited::Exited(pid, code) => (pid, [EXITED, code]),
+            Waited::Signalled(pid, signal) => (pid, [SIGNALLED, signal]),
+            Waited::Living | Waited::Nobody => break,
+        };
+        if let Some(id) = running.remove(&pid.as_raw()) {
+            // None of ours is left by one that ends of its own accord; but it need not.
+            let others: Vec<i32> = running.keys().copied().collect();
+            tree::end_all(&others);
+            tell(socket, [told[0], id, told[1]]);
+        }
+    }
+}
+
+/// Makes a process that works, in a session of its own; it dies with us.
+fn child(fds: Vec<OwnedFd>, work: impl FnOnce() -> i32) -> io::Result<Pid> {
     let parent = getpid();
     process::fork(move || {
-        let begin = || -> io::Result<Option<Vec<OsString>>> {
-            setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
-            SigSet::empty().thread_set_mask()?;
+        let begin = || -> io::Result<bool> {
+            let _ = setsid();
+            SigSet::from_iter(FOR_LATER).thread_set_mask()?;
             if !process::on_parent_death(Signal::SIGKILL as i32, parent) {
-                return Ok(None);
+                return Ok(false);
             }
             let mut fds = fds.into_iter();
-            let (Some(list), Some(stdin), Some(stdout)) = (fds.next(), fds.next(), fds.next()) else {
-                return Ok(None);
+            let (Some(stdin), Some(stdout)) = (fds.next(), fds.next()) else {
+                return Ok(false);
             };
             for held in fds {
                 stay_open(&held)?;
@@ -245,29 +306,35 @@ fn child(fds: Vec<OwnedFd>, work: &impl Fn(Vec<OsString>) -> i32) -> io::Result<
             }
             process::replace(0, stdin.as_fd())?;
             process::replace(1, stdout.as_fd())?;
-            let mut list = File::from(list);
-            let mut bytes = Vec::new();
-            list.read_to_end(&mut bytes)?;
-            let args = bytes
-                .split(|&byte| byte == 0)
-                .map(|arg| OsString::from_vec(arg.to_vec()));
-            Ok(Some(args.collect()))
+            Ok(true)
         };
         match begin() {
-            Ok(Some(args)) => work(args),
-            Ok(None) | Err(_) => 125,
+            Ok(true) => work(),
+            Ok(false) | Err(_) => UNMADE,
         }
     })
 }
 
+/// What is asked of the program.
+enum Order {
+    /// A process.
+    Start {
+        id: i32,
+        args: Vec<OsString>,
+        /// Its stdin, its stdout, and what stays open in it.
+        fds: Vec<OwnedFd>,
+    },
+    /// A signal for one.
+    Signal { id: i32, signal: i32 },
+}
+
 /// What is asked for next; `None` when nobody is there to ask.
-fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<([i32; 3], Vec<OwnedFd>)>> {
-    let mut bytes = [0; 12];
-    let mut space = cmsg_space!([RawFd; MOST_HELD + 3]);
-    let mut parts = [IoSliceMut::new(&mut bytes)];
+fn receive(socket: BorrowedFd<'_>, space: &mut [u8]) -> io::Result<Option<Order>> {
+    let mut rights = cmsg_space!([RawFd; MOST_HELD + 3]);
+    let mut parts = [IoSliceMut::new(space)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let message = loop {
-        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut rights), flags) {
             Err(Errno::EINTR) => {}
             Err(Errno::ECONNRESET) => return Ok(None),
             received => break received?,
@@ -279,7 +346,22 @@ fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<([i32; 3], Vec<OwnedFd>)
             fds.extend(received.into_iter().map(received_fd));
         }
     }
-    Ok((message.bytes == 12).then(|| (numbers(&bytes), fds)))
+    let bytes = message.bytes;
+    let Some((head, inline)) = space[..bytes].split_first_chunk::<HEAD>() else {
+        return Ok(None);
+    };
+    Ok(Some(match numbers(head) {
+        [SIGNAL, id, signal] => Order::Signal { id, signal },
+        [_, id, in_file] => {
+            let mut list = inline.to_vec();
+            if in_file != 0 && fds.len() > 2 {
+                File::from(fds.remove(2)).read_to_end(&mut list)?;
+            }
+            let args = list.split(|&byte| byte == 0);
+            let args = args.map(|arg| OsString::from_vec(arg.to_vec())).collect();
+            Order::Start { id, args, fds }
+        }
+    }))
 }
 
 fn tell(socket: BorrowedFd<'_>, numbers: [i32; 3]) {
@@ -287,7 +369,7 @@ fn tell(socket: BorrowedFd<'_>, numbers: [i32; 3]) {
     let _ = nix::sys::socket::send(socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL);
 }
 
-fn numbers(bytes: &[u8; 12]) -> [i32; 3] {
+fn numbers(bytes: &[u8; HEAD]) -> [i32; 3] {
     let mut numbers = [0; 3];
     for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks::<4>().0) {
         *number = i32::from_ne_bytes(*bytes);

@@ -35,6 +35,15 @@ pub fn what(fd: impl AsFd) -> io::Result<What> {
     })
 }
 
+/// Whether a write to what a descriptor leads to never waits for anybody: a file, or `/dev/null`.
+pub fn takes_at_once(fd: impl AsFd) -> bool {
+    use nix::sys::stat::{SFlag, fstat, makedev};
+    fstat(fd).is_ok_and(|about| {
+        let mode = SFlag::from_bits_truncate(about.st_mode & SFlag::S_IFMT.bits());
+        mode == SFlag::S_IFREG || mode == SFlag::S_IFCHR && about.st_rdev == makedev(1, 3)
+    })
+}
+
 /// Opens the thing behind a descriptor once more, with flags and an offset of its own.
 ///
 /// # Errors

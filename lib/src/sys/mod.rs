@@ -3,8 +3,11 @@
 pub mod bits;
 pub mod fds;
 pub mod files;
+pub mod memory;
 pub mod pidfd;
 pub mod process;
 pub mod signals;
+pub mod spawn;
 pub mod startup;
 pub mod terminal;
+pub mod tree;

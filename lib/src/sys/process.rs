@@ -6,6 +6,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{ForkResult, Pid};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -37,7 +38,8 @@ pub fn small_file(path: &str) -> io::Result<Vec<u8>> {
 /// # Panics
 /// When called while other threads run: the child of such a fork could find a lock held for ever.
 pub fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
-    let threads = || std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    // Besides its own two, such a folder has a link for each thread.
+    let threads = || std::fs::metadata("/proc/self/task").map_or(1, |task| task.nlink().saturating_sub(2));
     // A thread that was joined holds nothing any more, and is on the kernel's list for an instant yet.
     let patience = Instant::now() + LEAVING;
     let mut count = threads();
@@ -114,41 +116,14 @@ pub fn close_all_but(keep: &[BorrowedFd<'_>]) {
     }
 }
 
-/// Prepares what happens in the worker between fork and exec: a group of its own, signals that end it, its niceness, and
-/// death by SIGKILL if its parent dies.
-pub fn prepare(command: &mut Command, nice: i32) {
-    command.process_group(0);
-    let parent = nix::unistd::getpid();
-    let before_exec = move || {
-        // A background job of a shell script is born with INT and QUIT ignored; the stop ladder needs them.
-        for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
-            default_action(signal)?;
-        }
-        // The warden blocks all signals, and a blocked signal stays blocked in a new program.
-        nix::sys::signal::SigSet::empty().thread_set_mask()?;
-        if !on_parent_death(libc::SIGKILL, parent) {
-            // It died just now, and would have taken us with it. An error would have nobody to hear it, and abort us.
-            exit_now(128 + libc::SIGKILL);
-        }
-        if nice != 0 {
-            // SAFETY: setpriority takes three integers and touches no memory.
-            // A niceness that is not permitted (below 0) leaves the worker as it is.
-            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
-        }
-        Ok(())
-    };
-    // SAFETY: the closure allocates nothing and calls only functions that are safe between fork and exec.
-    unsafe { command.pre_exec(before_exec) };
-}
-
-/// Prepares a tool of ours that is to run below us: a group of its own, signals as they are by default, and death by
-/// SIGKILL when the thread dies that starts it.
-pub fn prepare_tool(command: &mut Command) {
+/// Prepares a tool of ours that is to run below us: a group of its own, signals as they are by default, and this one
+/// when the thread dies that starts it.
+pub fn prepare_tool(command: &mut Command, signal: Signal) {
     command.process_group(0);
     let parent = nix::unistd::getpid();
     let before_exec = move || {
         SigSet::empty().thread_set_mask()?;
-        if !on_parent_death(libc::SIGKILL, parent) {
+        if !on_parent_death(signal as i32, parent) {
             exit_now(128 + libc::SIGKILL);
         }
         Ok(())
@@ -218,12 +193,29 @@ pub enum Waited {
     Nobody,
 }
 
-/// Reaps one child that has ended, if there is one.
-pub fn reap() -> Waited {
+/// What processes have used that were reaped, with all that they had reaped themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Usage {
+    /// CPU seconds.
+    pub cpu: f64,
+    /// The largest resident size of one of them, in bytes.
+    pub rss: u64,
+}
+
+/// Reaps one child that has ended, if there is one, and adds what it used.
+pub fn reap(usage: &mut Usage) -> Waited {
     loop {
         let mut status = 0;
-        // SAFETY: waitpid writes one integer, which lives until it returns.
-        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        let mut used = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: wait4 writes one integer and one record, which live until it returns.
+        let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, used.as_mut_ptr()) };
+        if pid > 0 && (libc::WIFEXITED(status) || libc::WIFSIGNALED(status)) {
+            // SAFETY: zeroes are a valid value of it, and wait4 has written over them.
+            let used = unsafe { used.assume_init() };
+            let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+            usage.cpu += seconds(used.ru_utime) + seconds(used.ru_stime);
+            usage.rss = usage.rss.max(used.ru_maxrss as u64 * 1024);
+        }
         return match pid {
             0 => Waited::Living,
             -1 if Errno::last() == Errno::EINTR => continue,

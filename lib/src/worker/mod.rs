@@ -24,7 +24,6 @@ mod rules;
 mod run;
 mod signals;
 mod supervise;
-mod tree;
 mod voice;
 mod warden;
 mod watch;

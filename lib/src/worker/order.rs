@@ -39,6 +39,9 @@ pub struct Order {
     pub anyway: bool,
     /// The prompts of a worker that is kept for one after another.
     pub prompts: Option<Prompts>,
+    /// Whether whoever started us ends what we leave behind, as [`crate::run::serve`] does: no process is needed for
+    /// that.
+    pub guarded: bool,
 }
 
 /// Where a kept worker's prompts come from.

@@ -1,7 +1,8 @@
-//! The pump: a thread that takes a worker's bytes through frame and stamp to the sink.
+//! The pump: it takes a worker's bytes through frame and stamp to the sink.
 //!
-//! It alone writes to the sink, so it alone is held up by a slow reader; what the supervisor wants said waits in a
-//! queue meanwhile. It writes the last line, too, once it is told that the worker is gone.
+//! It alone writes to the sink, so it alone is held up by a slow reader, on a thread of its own; what the supervisor
+//! wants said waits in a queue meanwhile. Where the sink never makes anybody wait, the supervisor runs it, round by
+//! round: a thread less. It writes the last line, too, once it is told that the worker is gone.
 
 use super::capture::{Taken, Tap, Taps};
 use super::course::{AttemptEnd, Course};
@@ -18,6 +19,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::time::Duration;
 
 /// Where a worker's stderr goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,25 @@ pub(super) struct Pump<'a> {
     before: u64,
     /// Of a worker that is kept: its turn.
     turn: Option<Turn>,
+    /// Whether the attempt's start was said.
+    begun: bool,
+    /// How the worker ended, once it has.
+    closing: Option<Closing>,
 }
+
+/// What follows a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Round {
+    /// Another one: there may be more.
+    More,
+    /// Nothing, until there is something.
+    Waits,
+    /// All is said.
+    Ended,
+}
+
+/// So many reads make a round, while more comes at once.
+const READS: u32 = 16;
 
 /// One turn of a kept worker so far.
 #[derive(Default)]
@@ -121,50 +141,57 @@ impl<'a> Pump<'a> {
                 attempt,
                 ..Turn::default()
             }),
+            begun: false,
+            closing: None,
         }
     }
 
     /// Pumps until the worker is gone and all is taken, writes the line that says what follows, and leaves a note.
     pub(super) fn run(mut self, course: &mut Course, account: Option<&Account>) {
-        // An attempt begins with its start, which is said when the worker runs.
-        while !self.gauge.has_orders() {
-            let _ = poll(
-                &mut [PollFd::new(self.gauge.bell(), PollFlags::POLLIN)],
-                PollTimeout::NONE,
-            );
-            self.gauge.answer();
+        loop {
+            match self.round(course, account) {
+                Round::More => {}
+                Round::Waits => self.wait(),
+                Round::Ended => return,
+            }
         }
-        let closing = self.pump(course, account);
-        let gauge = self.gauge;
-        self.end(closing, course, account);
-        gauge.note(Note::Ended);
     }
 
-    fn pump(&mut self, course: &Course, account: Option<&Account>) -> Closing {
-        loop {
-            let closing = self.gauge.closing();
-            if let Some(growth) = &self.growth {
-                growth.clear();
-            }
-            let mut more = true;
-            while more {
-                self.voice.take_orders(self.gauge);
-                let read_err = self.take_err();
-                let read_out = self.take_out(course, account);
-                more = read_err || read_out;
-                if !more || self.voice.block.len() >= FLUSH {
-                    self.voice.flush(self.gauge);
-                }
-            }
-            if let Some(closing) = closing {
-                return closing;
-            }
-            self.wait();
+    /// Passes on what there is, up to a measure, and what follows when the worker is gone.
+    pub(super) fn round(&mut self, course: &mut Course, account: Option<&Account>) -> Round {
+        if self.closing.is_none() {
+            self.closing = self.gauge.closing();
         }
+        // An attempt begins with its start, which is said when the worker runs.
+        self.begun = self.begun || self.gauge.has_orders();
+        if !self.begun {
+            return Round::Waits;
+        }
+        if let Some(growth) = &self.growth {
+            growth.clear();
+        }
+        for _ in 0..READS {
+            self.voice.take_orders(self.gauge);
+            let read_err = self.take_err();
+            let read_out = self.take_out(course, account);
+            let more = read_err || read_out;
+            if !more || self.voice.block.len() >= FLUSH {
+                self.voice.flush(self.gauge);
+            }
+            if !more {
+                let Some(closing) = self.closing.take() else {
+                    return Round::Waits;
+                };
+                self.end(closing, course, account);
+                self.gauge.note(Note::Ended);
+                return Round::Ended;
+            }
+        }
+        Round::More
     }
 
     /// Passes on what no line feed ended, and writes the line that says what follows.
-    fn end(mut self, mut closing: Closing, course: &mut Course, account: Option<&Account>) {
+    fn end(&mut self, mut closing: Closing, course: &mut Course, account: Option<&Account>) {
         let ts = Ts::now();
         if let Some(frame) = self.out.frames.finish() {
             self.whole = false;
@@ -176,7 +203,7 @@ impl<'a> Pump<'a> {
         }
         self.voice.take_orders(self.gauge);
         let (out, err) = (self.out.tap.harm(), self.err.tap.harm());
-        let turn = self.turn.unwrap_or_default();
+        let turn = self.turn.take().unwrap_or_default();
         let (parting, done) = match &mut closing.kept {
             Some(kept) => {
                 // The supervisor may not have heard of the last turn when the worker was gone.
@@ -209,25 +236,31 @@ impl<'a> Pump<'a> {
         self.voice.flush(self.gauge);
     }
 
+    /// Waits until there is something to pass on or to say.
     fn wait(&self) {
-        let open = |lines: &'_ Lines| lines.open;
-        let taps = [&self.out, &self.err].into_iter().filter(|lines| open(lines));
-        let growth = self.growth.as_ref();
-        let fds = taps
-            .filter_map(|lines| lines.tap.fd())
-            .chain(growth.and_then(Growth::fd));
-        let mut fds: Vec<PollFd<'_>> = fds
-            .chain([self.gauge.bell()])
-            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
-            .collect();
-        let look = growth.and_then(Growth::look);
-        let timeout = look.map_or(PollTimeout::NONE, |look| {
+        let mut fds: Vec<PollFd<'_>> = self.fds().collect();
+        let timeout = self.look().map_or(PollTimeout::NONE, |look| {
             PollTimeout::try_from(look).unwrap_or(PollTimeout::MAX)
         });
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => std::thread::yield_now(),
         }
+    }
+
+    /// What is readable when there is something to pass on or to say.
+    pub(super) fn fds(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let taps = [&self.out, &self.err].into_iter().filter(|lines| lines.open);
+        let growth = self.growth.as_ref().and_then(Growth::fd);
+        taps.filter_map(|lines| lines.tap.fd())
+            .chain(growth)
+            .chain([self.gauge.bell()])
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+    }
+
+    /// How soon to look whether there is, though nothing tells.
+    pub(super) fn look(&self) -> Option<Duration> {
+        self.growth.as_ref().and_then(Growth::look)
     }
 
     /// Takes one read of stdout into the block; whether there was any.

@@ -15,6 +15,7 @@ use crate::hold::{Account, Hold, Holds};
 use crate::line::{Event, Outcome, Stamper, Ts};
 use crate::outcome::signal_name;
 use crate::sink::Shared;
+use crate::sys::memory;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use std::io;
@@ -33,6 +34,7 @@ use std::time::Duration;
 /// # Panics
 /// When other threads run already: the warden is forked.
 pub fn run(mut order: Order, attempts: &mut dyn Attempts, sink: Shared) -> io::Result<Ended> {
+    memory::share();
     let reader = sink.fd().try_clone_to_owned()?;
     let signals = Signals::block()?;
     let gauge = Gauge::new()?;

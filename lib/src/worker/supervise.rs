@@ -6,21 +6,23 @@ use super::ending::{Closing, Used, millis};
 use super::feed::{Fed, Feed};
 use super::gauge::Note;
 use super::order::{Attempt, Order};
-use super::pump::Pump;
+use super::pump::{Pump, Round, StderrTo};
 use super::reading::Reading;
 use super::rules::{Action, Input, Limits, Rules};
 use super::signals::Heard;
-use super::tree;
 use super::voice::Voice;
-use super::warden::{Command, Launch, Report, Warden};
+use super::warden::{Command, Report, Warden};
 use super::watch::Watch;
 use crate::agent::Kind;
+use crate::hold::Account;
 use crate::line::{Event, Start};
 use crate::outcome::{End, Stop};
+use crate::sys::spawn::Launch;
+use crate::sys::tree;
 use nix::poll::{PollFd, PollFlags};
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Runs one attempt to its end, and lets the course say what follows.
 pub(super) fn attempt(
@@ -43,17 +45,21 @@ pub(super) fn attempt(
         .argv
         .first()
         .map(|program| program.to_string_lossy().into_owned());
-    let warden = Warden::launch(Launch {
-        argv: attempt.argv,
-        env: attempt.env,
-        cwd: attempt.cwd.clone(),
-        nice: attempt.nice,
-        stdin,
-        stdout,
-        stderr,
-    })?;
+    let warden = Warden::launch(
+        Launch {
+            argv: attempt.argv,
+            env: attempt.env,
+            cwd: attempt.cwd.clone(),
+            nice: attempt.nice,
+            stdin,
+            stdout,
+            stderr,
+        },
+        order.guarded,
+    )?;
     Watch::release_stdin()?;
     gauge.decide(false);
+    let alone = voice.never_waits() && order.stderr != StderrTo::Pass;
     let mut reading = Reading::new(attempt.kind);
     if let Some(before) = course.before.take().filter(|_| attempt.resumed) {
         reading.resume(&before);
@@ -93,12 +99,37 @@ pub(super) fn attempt(
         closed: false,
     };
     let account = attempt.account;
-    std::thread::scope(|scope| {
-        scope.spawn(|| pump.run(course, account.as_ref()));
-        supervisor.watch();
-    });
+    if alone {
+        supervisor.watch(Some(Beside {
+            pump,
+            course,
+            account: account.as_ref(),
+            next: Round::Waits,
+        }));
+    } else {
+        std::thread::scope(|scope| {
+            scope.spawn(|| pump.run(course, account.as_ref()));
+            supervisor.watch(None);
+        });
+    }
     drop(silent);
     Ok(())
+}
+
+/// A pump that the supervisor runs beside its own work.
+struct Beside<'a> {
+    pump: Pump<'a>,
+    course: &'a mut Course,
+    account: Option<&'a Account>,
+    next: Round,
+}
+
+impl Beside<'_> {
+    fn round(&mut self) {
+        if self.next != Round::Ended {
+            self.next = self.pump.round(self.course, self.account);
+        }
+    }
 }
 
 struct Supervisor<'a, 'b> {
@@ -127,9 +158,9 @@ struct Supervisor<'a, 'b> {
 
 impl Supervisor<'_, '_> {
     /// Waits until the worker's tree is gone and the pump has passed on all of it.
-    fn watch(&mut self) {
+    fn watch(&mut self, mut beside: Option<Beside<'_>>) {
         loop {
-            let reader_gone = self.wait();
+            let reader_gone = self.wait(beside.as_ref());
             while let Some(heard) = self.watch.heard(self.rules.stop.is_some()) {
                 self.heard(heard);
             }
@@ -137,6 +168,9 @@ impl Supervisor<'_, '_> {
                 && let Some(report) = self.warden.report()
             {
                 self.reported(report);
+            }
+            if let Some(beside) = &mut beside {
+                beside.round();
             }
             for note in self.watch.gauge.notes() {
                 if let Note::Ended = note {
@@ -160,18 +194,28 @@ impl Supervisor<'_, '_> {
     }
 
     /// Waits for something to happen; whether our reader went away.
-    fn wait(&mut self) -> bool {
+    fn wait(&mut self, beside: Option<&Beside<'_>>) -> bool {
         let runs = self.start.is_none();
         let mut more = Vec::new();
         if !self.closed {
-            more.push(PollFd::new(self.warden.fd(), PollFlags::POLLIN));
+            more.extend(self.warden.fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         }
         if let Some(feed) = self.feed.as_ref().filter(|_| runs && self.feeds()) {
             more.extend(feed.fds());
         }
         let tick = self.rules.next().filter(|_| runs);
         let tick = tick.map(|at| self.watch.gauge.clock.instant(at));
-        self.watch.wait(more, runs, tick)
+        let due = self.warden.next().filter(|_| !self.closed);
+        let round = beside.and_then(|beside| {
+            more.extend(beside.pump.fds());
+            match beside.next {
+                Round::More => Some(Duration::ZERO),
+                Round::Waits | Round::Ended => beside.pump.look(),
+            }
+        });
+        let round = round.map(|after| Instant::now() + after);
+        self.watch
+            .wait(more, runs, tick.into_iter().chain(due).chain(round).min())
     }
 
     /// Whether the worker may be given another prompt.
@@ -274,8 +318,7 @@ impl Supervisor<'_, '_> {
                 }
             }
             Report::Empty { orphans, cpu, rss } => self.close(orphans, Some(Used { cpu, rss })),
-            Report::Gone => {
-                let orphans = self.warden.bury();
+            Report::Gone { orphans } => {
                 self.end.get_or_insert(End::Signalled(libc::SIGKILL));
                 self.begin(None);
                 self.close(orphans, None);

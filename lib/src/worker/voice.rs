@@ -3,6 +3,7 @@
 use super::gauge::{Gauge, Note};
 use crate::line::{Event, Stamper, Ts};
 use crate::sink::Shared;
+use crate::sys::fds::takes_at_once;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
 
@@ -33,6 +34,11 @@ impl Voice {
     /// Whether nothing was said yet.
     pub(super) fn is_fresh(&self) -> bool {
         self.stamper.seq() == 0
+    }
+
+    /// Whether nobody can make us wait.
+    pub(super) fn never_waits(&self) -> bool {
+        self.sink.as_ref().is_none_or(|sink| takes_at_once(sink.fd()))
     }
 
     /// Appends an event to the block.

@@ -202,12 +202,3 @@ fn children_that_were_there_before_are_none_of_ours() {
     assert!(alive(stranger));
     kill(stranger, 9);
 }
-
-/// It would have been taken along; and nobody is there to hear of an error, so that telling one would abort it.
-#[test]
-fn a_worker_whose_warden_died_before_it_began_ends_without_a_word() {
-    let mut orphan = command(fixture());
-    orphan.arg("orphan");
-    let done = finish(orphan, b"").exits(137);
-    assert_eq!(done.err, "");
-}

@@ -1,24 +1,28 @@
 //! The processes that descend from one: who they are, what they use.
 
-use crate::sys::process::small_file;
+use super::process::small_file;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, getpid};
 use std::fs;
 
 /// What a set of processes uses.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Load {
+pub struct Load {
     /// Resident bytes.
-    pub(super) rss: u64,
+    pub rss: u64,
     /// CPU seconds, those of ended and reaped children included.
-    pub(super) cpu: f64,
+    pub cpu: f64,
 }
 
 /// Every living process below `root`, which is left out itself. Zombies are not living.
-pub(super) fn descendants(root: i32) -> Vec<i32> {
+pub fn descendants(root: i32) -> Vec<i32> {
     descendants_but(root, &[])
 }
 
 /// The same without these children of `root` and all that is below them.
-pub(super) fn descendants_but(root: i32, strangers: &[i32]) -> Vec<i32> {
+pub fn descendants_but(root: i32, strangers: &[i32]) -> Vec<i32> {
     let threads = stat(root).map(|stat| stat.threads);
     let living = family(root, threads, strangers)
         .into_iter()
@@ -40,13 +44,32 @@ fn family(root: i32, threads: Option<u32>, strangers: &[i32]) -> Vec<(i32, Stat)
     all
 }
 
+/// Ends everything below us but `strangers`, and waits until it is gone. Returns how many it met first.
+pub fn end_all(strangers: &[i32]) -> u32 {
+    let mut first = None;
+    loop {
+        let left = descendants_but(getpid().as_raw(), strangers);
+        first.get_or_insert(left.len() as u32);
+        // One that runs as another user is not ours to end.
+        let ours = |&pid: &i32| kill(Pid::from_raw(pid), Signal::SIGKILL) != Err(Errno::EPERM);
+        let dying: Vec<i32> = left.into_iter().filter(ours).collect();
+        if dying.is_empty() {
+            return first.unwrap_or(0);
+        }
+        // Our own children's end can be waited for; theirs then fall to us and are met in the next round.
+        for pid in dying {
+            let _ = waitpid(Pid::from_raw(pid), None);
+        }
+    }
+}
+
 /// A process's niceness, while it is there.
-pub(super) fn niceness(pid: i32) -> Option<i32> {
+pub fn niceness(pid: i32) -> Option<i32> {
     stat(pid).map(|stat| stat.nice)
 }
 
 /// The load of everything below `root`.
-pub(super) fn load(root: i32) -> Load {
+pub fn load(root: i32) -> Load {
     let mut sum = Load::default();
     let top = stat(root);
     sum.cpu += top.as_ref().map_or(0.0, |top| top.reaped);
