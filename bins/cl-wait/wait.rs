@@ -4,13 +4,13 @@ use crate::OURS;
 use crate::args::{Args, Output};
 use crate::input::{Input, failed};
 use crate::report::{self, Ending};
+use crate::runs::Runs;
 use crate::signals::{Asked, Signals};
 use crate::watchdog::Watchdog;
 use harmony::cli::{self, Failure, reason};
 use harmony::line::{Event, Name, Stamper, Ts, header, subtype};
-use harmony::plan::{Standing, Status};
+use harmony::plan::Standing;
 use harmony::policy::{Enough, More, Policy, Turns, Verdict};
-use harmony::run::way_out;
 use harmony::sink::Shared;
 use harmony::source::Step;
 use harmony::state::State;
@@ -30,9 +30,6 @@ const WRAP_UP: Duration = Duration::from_secs(5);
 
 /// How long a display on our terminal may take for its last picture.
 const LAST_PICTURE: Duration = Duration::from_secs(1);
-
-/// So many streams of a plan are named where none fits.
-const NAMED: usize = 20;
 
 /// Waits; gives the exit code.
 pub fn run(args: &Args) -> Result<u8, Failure> {
@@ -109,28 +106,6 @@ struct Wait<'a> {
     partials: Option<Partials>,
     watchdog: Option<Watchdog>,
     runs: Runs,
-}
-
-/// What is known of plans' runs.
-#[derive(Default)]
-struct Runs {
-    /// Where each stands, once it has begun.
-    statuses: Vec<Option<Status>>,
-    /// How to go on with one that was cut short.
-    way_out: Option<String>,
-    /// Whether there may be something new, and whether it was looked at since all lines were read.
-    news: bool,
-    fresh: bool,
-    /// Whether all that is waited for are plans' runs.
-    alone: bool,
-}
-
-impl Runs {
-    /// Whether none of them goes on, and there is nothing else.
-    fn are_over(&self) -> bool {
-        let over = |status: &Option<Status>| status.as_ref().is_some_and(Status::is_over);
-        self.alone && !self.statuses.is_empty() && self.statuses.iter().all(over)
-    }
 }
 
 /// When the next `partial` is due.
@@ -306,76 +281,15 @@ impl<'a> Wait<'a> {
 
     /// Reads what is new of plans' runs, and takes it into the picture.
     fn look(&mut self, input: &mut Input) -> Result<(), Stop> {
-        (self.runs.news, self.runs.fresh) = (false, true);
-        (self.runs.statuses, self.runs.way_out) = (Vec::new(), None);
-        for run in &mut input.runs {
-            let shown = run.folder().display().to_string();
-            run.look().map_err(|error| Stop::Failed(failed(&shown, &error)))?;
-            let status = run.status(&self.state);
-            if let Some(status) = &status {
-                self.state.plan(status);
-                self.runs.way_out = self.runs.way_out.take().or_else(|| way_out(status, run.folder()));
-            }
-            self.runs.statuses.push(status);
-        }
-        self.check_names()?;
-        if let Some(wait) = self.by_plan().and_then(|status| status.plan.wait.clone()) {
+        let looked = self.runs.look(input, &mut self.state);
+        looked
+            .and_then(|()| self.runs.check_names(self.args))
+            .map_err(Stop::Failed)?;
+        if let Some(wait) = self.runs.by_plan(self.args).and_then(|status| status.plan.wait.clone()) {
             // The answers come in this order.
             self.policy.need = wait.need;
         }
         Ok(())
-    }
-
-    /// A name that no plan has would be waited for in vain.
-    fn check_names(&self) -> Result<(), Stop> {
-        let known: Option<Vec<&Status>> = self.runs.statuses.iter().map(Option::as_ref).collect();
-        let Some(known) = known.filter(|_| self.runs.alone) else {
-            return Ok(());
-        };
-        let streams = || known.iter().flat_map(|status| &status.plan.streams);
-        // Or one inside such a stream.
-        let has = |name: &str| {
-            streams().any(|stream| {
-                name.strip_prefix(stream.name.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
-        };
-        let Args {
-            need,
-            expect,
-            exit_code_from,
-            ..
-        } = self.args;
-        let mut names = need.iter().chain(expect).chain(exit_code_from).map(Name::as_str);
-        let Some(name) = names.find(|name| !has(name)) else {
-            return Ok(());
-        };
-        let mut all: Vec<&str> = streams().map(|stream| stream.name.as_str()).take(NAMED + 1).collect();
-        if all.len() > NAMED {
-            all[NAMED] = "…";
-        }
-        Err(Stop::Failed(Failure {
-            message: format!("{name}: no such stream in the plan, which has {}", all.join(", ")),
-            code: 127,
-        }))
-    }
-
-    /// The run whose plan says what is enough, where nothing else does.
-    fn by_plan(&self) -> Option<&Status> {
-        let Args {
-            all,
-            any,
-            need,
-            first,
-            expect,
-            turn,
-            ..
-        } = self.args;
-        let asked = *all || any.is_some() || *first || turn.is_some() || !need.is_empty() || !expect.is_empty();
-        match self.runs.statuses.as_slice() {
-            [Some(status)] if self.runs.alone && !asked => Some(status),
-            _ => None,
-        }
     }
 
     /// Whether a signal leaves time to hear how the streams end: one that others hear, for the first time, with a
@@ -436,7 +350,7 @@ impl<'a> Wait<'a> {
 
     fn judge(&mut self, more: More) -> Option<Ending> {
         let mut grace = self.args.grace;
-        let verdict = match self.by_plan() {
+        let verdict = match self.runs.by_plan(self.args) {
             Some(status) => {
                 grace = status.plan.wait.as_ref().map_or(grace, harmony::plan::Wait::grace);
                 match status.standing() {
