@@ -10,6 +10,7 @@ mod growth;
 mod latency;
 mod live;
 mod pair;
+mod plans;
 mod quiet;
 mod table;
 
@@ -44,6 +45,7 @@ fn measure(args: &[String]) -> io::Result<()> {
     latency::rows(&data, &mut table)?;
     quiet::rows(&data, &mut table)?;
     growth::rows(&data, &mut table)?;
+    plans::rows(&data, &mut table)?;
     live::rows(&data, &mut table)?;
     sizes(&mut table)?;
     table.end();

@@ -25,6 +25,9 @@ pub struct Args {
     pub plan: Option<PathBuf>,
 
     /// How many streams run at once; 0 is one a core [default: as the plan says]
+    ///
+    /// A stream that waits for the end of a usage limit gives way to those of other agents. When it goes on there may
+    /// for a while be more than N.
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<u32>,
 
@@ -74,6 +77,8 @@ pub struct Args {
     pub max_depth: u32,
 
     /// Stop what runs once the streams that have ended have cost so many US dollars
+    ///
+    /// A stream is counted when it ends, with all its attempts; what those that run have cost so far is not known.
     #[arg(long, value_name = "USD", value_parser = cost)]
     pub max_cost: Option<f64>,
 

@@ -1,8 +1,8 @@
 //! One stream in a process of its own, and how it ended.
 
-use crate::work::{Work, exit_of};
+use crate::work::Work;
 use harmony::line::{Event, Exit, Name, Outcome, Stamper, Ts, header};
-use harmony::run::{Nursery, Status, last_line};
+use harmony::run::{Nursery, Status, exit_of, last_line};
 use harmony::sys::files::in_memory;
 use nix::sys::signal::Signal;
 use std::ffi::OsString;

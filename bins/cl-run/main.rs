@@ -7,6 +7,7 @@ mod end;
 mod journal;
 mod launch;
 mod open;
+mod parked;
 mod prepare;
 mod pump;
 mod run;

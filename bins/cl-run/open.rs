@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     let held = held(&folder)?;
     let cwd = std::env::current_dir().unwrap_or_default();
     log.note(begin(args, &document.plan, &cwd));
-    go(args, &roles, document.plan, (folder, held), (log, journal), signals)
+    go(args, &roles, document, (folder, held), (log, journal), signals)
 }
 
 fn resume(args: &Args, run: &Path, roles: &Roles) -> Result<u8, Failure> {
@@ -70,13 +70,13 @@ fn resume(args: &Args, run: &Path, roles: &Roles) -> Result<u8, Failure> {
     let began = began.unwrap_or_else(|| std::env::current_dir().unwrap_or_default());
     std::env::set_current_dir(&began).map_err(|error| Failure::io(began.display(), &error))?;
     log.note(begin(args, &document.plan, &began));
-    go(args, roles, document.plan, (folder, held), (log, journal), signals)
+    go(args, roles, document, (folder, held), (log, journal), signals)
 }
 
 fn go(
     args: &Args,
     roles: &Roles,
-    plan: Plan,
+    Document { plan, format, .. }: Document,
     (folder, _held): (PathBuf, OwnedFd),
     (mut log, journal): (Log, Journal),
     signals: Signals,
@@ -103,6 +103,8 @@ fn go(
         args,
         roles,
         folder: &folder,
+        plan: plan_of_run(&folder)?,
+        format,
         streams: &streams,
         locks: state_folder().map(|state| state.join("locks")),
     };

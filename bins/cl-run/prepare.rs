@@ -3,6 +3,7 @@
 use crate::worktree::{Tree, hold};
 use harmony::cli::reason;
 use harmony::sink::Bell;
+use harmony::sys::files::private_folder;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,17 @@ pub struct Needs {
     tree: Option<Tree>,
 }
 
-/// What a stream holds as long as it runs; or why it cannot run.
-pub type Ready = Result<Vec<OwnedFd>, String>;
+/// What a stream has before it starts.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Its locks, which are held as long as it runs.
+    pub locks: Vec<OwnedFd>,
+    /// The folder of its worktree.
+    pub tree: Option<PathBuf>,
+}
+
+/// What a stream has; or why it cannot run.
+pub type Ready = Result<Held, String>;
 
 /// Those who wait for what they need, each in a thread: nobody can be told when a lock is free.
 pub struct Waiting {
@@ -41,7 +51,7 @@ impl Needs {
         let mut locks = Vec::with_capacity(names.len() + 1);
         if !names.is_empty() {
             let folder = folder.ok_or("locks lie in $XDG_STATE_HOME or $HOME: set one of them")?;
-            std::fs::create_dir_all(folder).map_err(|error| format!("{}: {}", folder.display(), reason(&error)))?;
+            private_folder(folder).map_err(|error| format!("{}: {}", folder.display(), reason(&error)))?;
             let mut names: Vec<&String> = names.iter().collect();
             names.sort();
             locks.extend(names.into_iter().map(|name| folder.join(name)));
@@ -56,10 +66,10 @@ impl Needs {
         if self.tree.is_some() {
             return None;
         }
-        let mut held = Vec::with_capacity(self.locks.len());
+        let mut held = Held::default();
         for path in &self.locks {
             match hold(path, false) {
-                Ok(lock) => held.push(lock),
+                Ok(lock) => held.locks.push(lock),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(error) => return Some(Err(format!("{}: {}", path.display(), reason(&error)))),
             }
@@ -94,7 +104,7 @@ impl Waiting {
         let (sender, news) = (self.sender.clone(), self.news.clone());
         let (over, busy) = (self.over.clone(), self.busy.clone());
         let begun = std::thread::Builder::new().name("locks".to_owned()).spawn(move || {
-            let ready = get(&needs, &over, &busy);
+            let ready = get(needs, &over, &busy);
             let _ = sender.send((at, ready));
             news.ring();
         });
@@ -121,10 +131,10 @@ impl Waiting {
     }
 }
 
-fn get(needs: &Needs, over: &AtomicBool, busy: &AtomicUsize) -> Ready {
-    let mut held = Vec::with_capacity(needs.locks.len());
+fn get(needs: Needs, over: &AtomicBool, busy: &AtomicUsize) -> Ready {
+    let mut locks = Vec::with_capacity(needs.locks.len());
     for path in &needs.locks {
-        held.push(hold(path, true).map_err(|error| format!("{}: {}", path.display(), reason(&error)))?);
+        locks.push(hold(path, true).map_err(|error| format!("{}: {}", path.display(), reason(&error)))?);
     }
     busy.fetch_add(1, Ordering::SeqCst);
     let made = match &needs.tree {
@@ -132,5 +142,6 @@ fn get(needs: &Needs, over: &AtomicBool, busy: &AtomicUsize) -> Ready {
         _ => Ok(()),
     };
     busy.fetch_sub(1, Ordering::SeqCst);
-    made.map(|()| held)
+    let tree = needs.tree.map(|tree| tree.path);
+    made.map(|()| Held { locks, tree })
 }

@@ -2,6 +2,7 @@
 //!
 //! The files are the buffer. What a stream writes is there for good, and is passed on as fast as it is taken.
 
+use crate::parked::Parked;
 use harmony::line::{Name, Ts};
 use harmony::sink::{Bell, Shared};
 use harmony::source::{Intake, Out, Registry};
@@ -30,6 +31,8 @@ enum Order {
 
 /// What the pump tells.
 pub enum Told {
+    /// A stream waits for the end of a usage limit, or goes on.
+    Parked { at: usize, parked: bool },
     /// All is passed on.
     Done,
     /// Nobody reads any more.
@@ -65,16 +68,19 @@ impl Pump {
             registry: Registry::default(),
             out: Stdout(stdout),
             block: vec![0; BLOCK],
+            parked: Parked::default(),
+            teller: Teller {
+                told: telling,
+                news: news.clone(),
+            },
         };
-        let ring = news.clone();
         std::thread::Builder::new().name("pump".to_owned()).spawn(move || {
-            let told = match flow.run() {
+            let teller = flow.teller.clone();
+            teller.tell(match flow.run() {
                 Ok(()) => Told::Done,
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Told::ReaderGone,
                 Err(error) => Told::Failed(error),
-            };
-            let _ = telling.send(told);
-            ring.ring();
+            });
         })?;
         Ok(Self {
             orders: Some(orders),
@@ -89,7 +95,7 @@ impl Pump {
         &self.news
     }
 
-    /// What the pump tells, which is its last word.
+    /// What the pump tells next.
     pub fn heard(&self) -> Option<Told> {
         self.news.hush();
         self.told.try_recv().ok()
@@ -124,6 +130,21 @@ impl Pump {
     }
 }
 
+/// The pump's way to say something.
+#[derive(Clone)]
+struct Teller {
+    told: Sender<Told>,
+    news: Bell,
+}
+
+impl Teller {
+    fn tell(&self, told: Told) {
+        // Who does not listen any more need not know.
+        let _ = self.told.send(told);
+        self.news.ring();
+    }
+}
+
 /// stdout, where every stream is wanted.
 struct Stdout(Shared);
 
@@ -139,6 +160,8 @@ impl Out for Stdout {
 
 /// A stream's file.
 struct Followed {
+    name: String,
+    parked: bool,
     file: File,
     offset: u64,
     intake: Intake,
@@ -155,6 +178,8 @@ struct Flow {
     registry: Registry,
     out: Stdout,
     block: Vec<u8>,
+    parked: Parked,
+    teller: Teller,
 }
 
 impl Flow {
@@ -183,6 +208,8 @@ impl Flow {
                         self.watched.insert(watch, at);
                     }
                     let followed = Followed {
+                        name,
+                        parked: false,
                         file,
                         offset: 0,
                         intake,
@@ -283,6 +310,12 @@ impl Flow {
             let read = &self.block[..count];
             let whole = memchr::memrchr(b'\n', read).map_or(0, |feed| feed + 1);
             if whole > 0 {
+                // First what others wait for: the reader of the lines may take its time.
+                self.parked.look(&read[..whole]);
+                let parked = self.parked.is(&stream.name);
+                if std::mem::replace(&mut stream.parked, parked) != parked {
+                    self.teller.tell(Told::Parked { at, parked });
+                }
                 stream.intake.lines(&read[..whole], Ts::now(), registry, out)?;
                 stream.offset += whole as u64;
             } else if count == self.block.len() {

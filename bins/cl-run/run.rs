@@ -1,6 +1,7 @@
 //! The run itself: streams, signals and time in one loop, until the whole has come to its end.
 
 mod hears;
+mod slots;
 mod starts;
 
 use crate::add::Additions;
@@ -9,7 +10,7 @@ use crate::end::Ending;
 use crate::journal::Log;
 use crate::launch::{Ended, Running};
 use crate::open::{order, write_new};
-use crate::prepare::Waiting;
+use crate::prepare::{Held, Waiting};
 use crate::pump::{Pump, Told};
 use crate::undo::Rollback;
 use harmony::cli::{self, Failure, reason};
@@ -23,7 +24,6 @@ use nix::sys::signal::Signal;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -33,6 +33,9 @@ pub struct Setting<'a> {
     pub roles: &'a Roles,
     /// The run's folder.
     pub folder: &'a Path,
+    /// The plan in it, and its form.
+    pub plan: PathBuf,
+    pub format: Format,
     /// The same, open.
     pub streams: &'a Folder,
     /// Where the locks of all plans lie.
@@ -57,11 +60,13 @@ pub struct Run<'a> {
     /// The keys of those that have started, or need not.
     keys: Vec<Option<String>>,
     running: Vec<Running>,
+    /// Who waits for the end of a usage limit; or did, when it ended.
+    parked: HashSet<usize>,
     waiting: Waiting,
     /// How many wait for what they need.
     preparing: usize,
     /// Who has all that it needs and waits for its turn.
-    prepared: VecDeque<(usize, Vec<OwnedFd>)>,
+    prepared: VecDeque<(usize, Held)>,
     /// Locks that our own streams hold, or wait for.
     locked: HashSet<String>,
     jobs: usize,
@@ -114,6 +119,7 @@ impl<'a> Run<'a> {
             nursery,
             joblog,
             running: Vec::new(),
+            parked: HashSet::new(),
             preparing: 0,
             prepared: VecDeque::new(),
             locked: HashSet::new(),
@@ -160,12 +166,8 @@ impl<'a> Run<'a> {
         };
         if plan != self.plan {
             let (graph, ranks) = order(&plan, self.set.roles).map_err(|failure| io::Error::other(failure.message))?;
-            let format = match self.set.folder.join(Format::Json.file_name()).exists() {
-                true => Format::Json,
-                false => Format::Toml,
-            };
             // The plan first: a stream that the journal tells of is one of the plan's.
-            write_new(&self.set.folder.join(format.file_name()), &plan.write(format))?;
+            write_new(&self.set.plan, &plan.write(self.set.format))?;
             acts.into_iter().for_each(|act| self.log.note(act));
             self.log.write()?;
             self.schedule = self.schedule.grown(graph, &ranks);
@@ -341,12 +343,13 @@ impl<'a> Run<'a> {
         self.pump.finish();
         loop {
             match self.pump.heard() {
+                Some(Told::Parked { .. }) => continue,
                 Some(Told::Failed(error)) => return Err(Failure::io("stdout", &error)),
-                Some(_) => return Ok(ending.code()),
+                Some(Told::Done | Told::ReaderGone) => return Ok(ending.code()),
                 None if matches!(ending, Ending::ReaderGone | Ending::Failed(_)) => return Ok(ending.code()),
                 None => {}
             }
-            self.poll(None);
+            self.wait_for_pump();
             while let Some(heard) = self.signals.next() {
                 if let Heard::End(signal) = heard {
                     return Ok(128u8.wrapping_add(signal as u8));

@@ -108,7 +108,7 @@ impl<'r, 'a> Rollback<'r, 'a> {
                 };
                 return Ok(Step::Ended(ended.code, because));
             }
-            run.poll(None);
+            run.wait_for_streams();
             run.nursery.hear();
             if let Some(number) = run.stopped() {
                 stopped = Some(number);

@@ -1,10 +1,9 @@
 //! What a stream is to do, once those before it have ended: the command of its cl-spawn, and what stands on its stdin.
 
 use harmony::cli::reason;
-use harmony::line::{Event, Exit};
 use harmony::plan::{Fate, Graph, Place, Plan, Stream, fill};
 use harmony::role::Roles;
-use harmony::run::last_line;
+use harmony::run::exit_of;
 use harmony::sink::Folder;
 use harmony::state::State;
 use std::fs::File;
@@ -158,15 +157,6 @@ fn answer_of(file: &File, name: &str) -> io::Result<Option<String>> {
         state.line(line);
     }
     Ok(state.get(name).and_then(harmony::state::Stream::answer))
-}
-
-/// The end of a stream, where its file tells it.
-pub fn exit_of(file: &File) -> io::Result<Option<Exit>> {
-    let (line, whole) = last_line(file)?;
-    Ok(match Event::read(&line).filter(|_| whole) {
-        Some(Event::Exit(exit)) => Some(*exit),
-        _ => None,
-    })
 }
 
 /// A key: FNV-1a of 128 bits, which is the same for ever.

@@ -6,6 +6,7 @@ use crate::report::{Report, Then};
 use crate::signals::Signals;
 use harmony::cli::{Failure, reason};
 use harmony::sink::{Bell, Limits, Queue, Relief, Syncer, Window, target};
+use harmony::sys::fds::widen;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{dup2_stdin, dup2_stdout};
@@ -16,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// The most that is read at once: it stays in the processor's cache while it goes to every sink.
 const READ: usize = 128 << 10;
+/// What an ordinary pipe holds, and what one gets that is found full.
+const PIPE: usize = 64 << 10;
+const ROOM: i32 = 256 << 10;
 /// For how long the writers may still speak after we were told to end.
 const WRAP_UP: Duration = Duration::from_secs(5);
 /// After which silence of all readers we then end.
@@ -45,6 +49,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         report,
         stalled: false,
         tails: false,
+        widened: false,
         told: None,
         moved: Instant::now(),
     };
@@ -66,6 +71,8 @@ struct Tee {
     stalled: bool,
     /// Whether lines that have only begun are passed on, for nothing more comes for now.
     tails: bool,
+    /// Whether the pipes that we read from and write to were given more room.
+    widened: bool,
     /// The signal that told us to end, and until when we read on.
     told: Option<(u8, Instant)>,
     /// When a sink last took something.
@@ -316,7 +323,14 @@ impl Tee {
         let Some(stdin) = &mut self.stdin else { return };
         match stdin.read(self.window.space(most)) {
             Ok(0) => self.stop_reading(),
-            Ok(count) => self.window.filled(count),
+            Ok(count) => {
+                self.window.filled(count);
+                // As much as an ordinary pipe holds: whoever writes to us waits for us, and with more room less often.
+                if count >= PIPE && !std::mem::replace(&mut self.widened, true) {
+                    widen(stdin.as_fd(), ROOM);
+                    widen(io::stdout().as_fd(), ROOM);
+                }
+            }
             Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
             Err(error) => {
                 self.report.failed("standard input", &reason(&error));

@@ -4,6 +4,7 @@
 mod agents;
 mod frame;
 mod intake;
+mod plan;
 mod replay;
 mod roles;
 mod text;
@@ -13,6 +14,7 @@ mod words;
 pub use agents::{claude, codex, gemini, opencode, qwen};
 pub use frame::frame;
 pub use intake::intake;
+pub use plan::{grown, plan};
 pub use replay::replay;
 pub use roles::roles;
 pub use text::text;
@@ -23,7 +25,7 @@ pub use words::words;
 pub type Check = (&'static str, fn(&[u8]));
 
 /// All checks.
-pub const ALL: [Check; 12] = [
+pub const ALL: [Check; 14] = [
     ("wire", wire),
     ("frame", frame),
     ("intake", intake),
@@ -36,6 +38,8 @@ pub const ALL: [Check; 12] = [
     ("roles", roles),
     ("words", words),
     ("text", text),
+    ("plan", plan),
+    ("grown", grown),
 ];
 
 /// The lines of a text, each with whether a line feed followed.

@@ -39,7 +39,7 @@ pub struct Framer {
     over_long: bool,
 }
 
-const BLOCK: usize = 64 << 10;
+const BLOCK: usize = 256 << 10;
 
 impl Framer {
     /// A framer whose lines are at most `cap` bytes long (and at least one).
@@ -54,12 +54,12 @@ impl Framer {
         }
     }
 
-    /// Room for the next read, at least 32 KiB.
+    /// Room for the next read, at least 128 KiB.
     pub fn space(&mut self) -> &mut [u8] {
         if self.start == self.end {
             (self.start, self.scanned, self.end) = (0, 0, 0);
             // What one long line needed is not kept for ever.
-            if self.buffer.len() > 16 * BLOCK {
+            if self.buffer.len() > 4 * BLOCK {
                 self.buffer = Vec::new();
             }
         }

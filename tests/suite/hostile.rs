@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 #[path = "../../fuzz/src/lib.rs"]
 mod checks;
 
-/// The recorded runs, as they are, cut, and as streams, through all that the fuzz targets ask.
+/// The recorded runs, as they are, cut, and as streams, and plans, through all that the fuzz targets ask.
 #[test]
 fn the_seeds_of_fuzzing() {
     let mut seeds: Vec<Vec<u8>> = Vec::new();
@@ -20,6 +20,9 @@ fn the_seeds_of_fuzzing() {
     }
     assert!(seeds.len() > 100, "{}", seeds.len());
     seeds.push(include_bytes!("../../lib/src/role/builtin.toml").to_vec());
+    for item in root().join("tests/data/plans").read_dir().unwrap() {
+        seeds.push(std::fs::read(item.unwrap().path()).unwrap());
+    }
     for seed in &seeds {
         let name = harmony::line::Name::near("s");
         let mut stamper = harmony::line::Stamper::new(name);

@@ -6,7 +6,7 @@ use crate::pump::Told;
 use harmony::worker::Heard;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 /// A signal that comes so soon after another is the same wish: `timeout` tells its child and then the child's group.
@@ -19,21 +19,25 @@ impl Run<'_> {
             None => [self.timeout, self.grace].into_iter().flatten().min(),
             Some(_) => None,
         };
-        self.poll(wake);
+        let mut others = vec![self.nursery.fd(), self.pump.news().as_fd(), self.waiting.news().as_fd()];
+        // At its end nothing more is taken in.
+        others.extend(self.ending.is_none().then(|| self.additions.news().as_fd()));
+        self.poll(&others, wake);
     }
 
-    /// Waits for a signal, for our own threads, or until then.
-    pub fn poll(&self, wake: Option<Instant>) {
-        let [asked, resumed] = self.signals.fds();
-        let fds = [
-            asked,
-            resumed,
-            self.nursery.fd(),
-            self.pump.news().as_fd(),
-            self.waiting.news().as_fd(),
-            self.additions.news().as_fd(),
-        ]
-        .into_iter();
+    /// Waits for a signal, or for the end of a stream.
+    pub fn wait_for_streams(&self) {
+        self.poll(&[self.nursery.fd()], None);
+    }
+
+    /// Waits for a signal, or for what the pump tells.
+    pub(super) fn wait_for_pump(&self) {
+        self.poll(&[self.pump.news().as_fd()], None);
+    }
+
+    /// Waits for a signal, for one of these, or until then. What is not heeded afterwards must not be among them.
+    fn poll(&self, others: &[BorrowedFd<'_>], wake: Option<Instant>) {
+        let fds = self.signals.fds().into_iter().chain(others.iter().copied());
         let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let timeout = wake.map_or(PollTimeout::NONE, |at| {
             let left = at.saturating_duration_since(Instant::now()).as_millis() + 1;
@@ -52,10 +56,14 @@ impl Run<'_> {
                 Heard::Resume | Heard::Child => {}
             }
         }
-        match self.pump.heard() {
-            Some(Told::ReaderGone) => self.end(Ending::ReaderGone),
-            Some(Told::Failed(error)) => self.end(Ending::failed("stdout", &error)),
-            Some(Told::Done) | None => {}
+        while let Some(told) = self.pump.heard() {
+            match told {
+                Told::Parked { at, parked: true } => drop(self.parked.insert(at)),
+                Told::Parked { at, parked: false } => drop(self.parked.remove(&at)),
+                Told::ReaderGone => self.end(Ending::ReaderGone),
+                Told::Failed(error) => self.end(Ending::failed("stdout", &error)),
+                Told::Done => {}
+            }
         }
     }
 

@@ -2,15 +2,15 @@
 
 use super::Run;
 use crate::launch;
-use crate::prepare::{Needs, Ready};
-use crate::work::{Works, exit_of};
+use crate::prepare::{Held, Needs, Ready};
+use crate::work::Works;
 use crate::worktree::Tree;
 use harmony::cli::{self, reason};
 use harmony::line::{Event, Exit, Outcome};
 use harmony::plan::{Act, Worktree};
+use harmony::run::exit_of;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 
 /// No more streams than these wait at once for locks of other runs, each in a thread; the others are not asked.
 const WAITERS: usize = 64;
@@ -18,14 +18,16 @@ const WAITERS: usize = 64;
 impl<'a> Run<'a> {
     /// Starts the next one, or finds that it need not run; whether there may be another.
     pub(super) fn start_one(&mut self) -> io::Result<bool> {
-        let room = self.running.len() < self.jobs;
-        if room && let Some((at, held)) = self.prepared.pop_front() {
+        let room = self.may_have_room();
+        let next = self.prepared.iter().position(|(at, _)| room && self.has_room(*at));
+        if let Some((at, held)) = next.and_then(|next| self.prepared.remove(next)) {
             self.start(at, &held)?;
             return Ok(true);
         }
         let free = |at: &usize| {
             let mut locks = self.plan.streams[*at].locks.iter();
-            (room && self.preparing < WAITERS && !locks.any(|lock| self.locked.contains(lock))) || self.may_be_kept(*at)
+            let unlocked = !locks.any(|lock| self.locked.contains(lock));
+            (room && self.preparing < WAITERS && unlocked && self.has_room(*at)) || self.may_be_kept(*at)
         };
         let Some(at) = self.schedule.ready().find(free) else {
             return Ok(false);
@@ -34,7 +36,7 @@ impl<'a> Run<'a> {
         if self.may_be_kept(at) && self.keep(at, tree.as_ref().ok().and_then(Option::as_ref)) {
             return Ok(true);
         }
-        if !room {
+        if !self.has_room(at) {
             return Ok(true);
         }
         let stream = &self.plan.streams[at];
@@ -115,7 +117,7 @@ impl<'a> Run<'a> {
     /// Somebody has, or cannot have, what it needs.
     pub(super) fn take(&mut self, at: usize, ready: Ready) -> io::Result<()> {
         match ready {
-            Ok(held) if self.running.len() < self.jobs => self.start(at, &held),
+            Ok(held) if self.has_room(at) => self.start(at, &held),
             Ok(held) => {
                 self.prepared.push_back((at, held));
                 Ok(())
@@ -124,16 +126,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub(super) fn start(&mut self, at: usize, held: &[OwnedFd]) -> io::Result<()> {
+    pub(super) fn start(&mut self, at: usize, held: &Held) -> io::Result<()> {
         let name = self.plan.streams[at].name.clone();
-        let tree = match self.tree(at) {
-            Ok(tree) => tree.map(|tree| tree.path),
-            Err(because) => return self.refuse(at, because),
-        };
         let (graph, fates) = (self.schedule.graph(), self.schedule.fates());
         let work = match self
             .works()
-            .of(&self.plan, graph, at, fates, &self.keys, tree.as_deref())
+            .of(&self.plan, graph, at, fates, &self.keys, held.tree.as_deref())
         {
             Ok(work) => work,
             Err(because) => return self.refuse(at, because),
@@ -146,7 +144,7 @@ impl<'a> Run<'a> {
         self.keys[at] = Some(work.key.clone());
         let file = self.set.streams.begin(&name)?;
         self.pump.begin(at, &name, file.try_clone()?);
-        match launch::start(&mut self.nursery, (at, &name), &work, file, held) {
+        match launch::start(&mut self.nursery, (at, &name), &work, file, &held.locks) {
             Ok(running) => {
                 self.running.push(running);
                 Ok(())

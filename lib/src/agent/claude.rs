@@ -1,11 +1,10 @@
 //! claude's stream-json, which qwen writes too.
 
-use super::soft::{Members, Object, Part, Soft, brief, each, members, object, part, short, slowly, what};
+use super::soft::{Members, Object, Part, brief, each, members, object, pairs, short, slowly, what};
 use super::status::http_status;
 use super::tasks::Tasks;
 use super::{Due, Fact, ResultFact};
-use crate::line::{Index, Usage};
-use serde::Deserialize;
+use crate::line::{Usage, Walk};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -18,15 +17,6 @@ pub struct Lines {
     qwen: bool,
     background: BTreeMap<String, String>,
     tasks: Tasks,
-}
-
-/// A line's members, by which it is told how to read it.
-type Line<'l, I> = Object<'l, I>;
-
-members! {
-    struct Head {
-        kind: "type",
-    }
 }
 
 members! {
@@ -164,28 +154,20 @@ members! {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct ModelUsage<'a> {
-    #[serde(borrow, rename = "costUSD")]
-    cost: Soft<'a>,
+members! {
+    struct ModelUsage {
+        cost: "costUSD",
+    }
 }
 
 /// When a line has to be read: what the answer consists of, tools that come and go, attempts to reach the API and a
 /// turn's beginning can wait.
-pub(super) fn due(line: &[u8], index: &Index) -> Due {
-    let Some(members) = index.members(line) else {
+#[inline]
+pub(super) fn due(members: Option<Walk<'_>>) -> Due {
+    let Some(members) = members else {
         return Due::Now;
     };
-    // Of two with the same name the last one counts, as where they are read.
-    let (mut kind, mut subtype): (&[u8], &[u8]) = (b"", b"");
-    for (name, value) in members {
-        match name {
-            b"type" => kind = value,
-            b"subtype" => subtype = value,
-            _ => {}
-        }
-    }
+    let [kind, subtype] = members.values([b"type", b"subtype"]);
     match (kind, subtype) {
         (b"\"assistant\"" | b"\"user\"" | b"\"stream_event\"", _) => Due::Later,
         (b"\"system\"", b"\"init\"") => Due::Begins,
@@ -203,27 +185,20 @@ impl Lines {
         }
     }
 
-    /// Appends what one line says, whose members stand where `index` says, if it says so.
-    pub fn read(&mut self, line: &[u8], index: &Index, facts: &mut Vec<Fact>) {
-        match index.members(line) {
-            Some(members) => self.line(Object::Quick(members), facts),
-            None => self.read_slowly(line, facts),
-        }
+    /// Appends what a line with these members says.
+    pub fn read(&mut self, members: Walk<'_>, facts: &mut Vec<Fact>) {
+        self.line(&Object::Quick(members), facts);
     }
 
-    /// The same of any line.
-    fn read_slowly(&mut self, line: &[u8], facts: &mut Vec<Fact>) {
+    /// Appends what any line says.
+    pub fn read_slowly(&mut self, line: &[u8], facts: &mut Vec<Fact>) {
         if let Some(members) = slowly(line) {
-            self.line(Object::<std::iter::Empty<_>>::Slow(members), facts);
+            self.line(&Object::Slow(members), facts);
         }
     }
 
-    fn line<'a, I>(&mut self, line: Line<'a, I>, facts: &mut Vec<Fact>)
-    where
-        I: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-    {
-        let head: Head<'_> = line.read();
-        match head.kind.word().as_ref() {
+    fn line(&mut self, line: &Object<'_>, facts: &mut Vec<Fact>) {
+        match line.one(b"type").word().as_ref() {
             b"assistant" => self.assistant(&line.read(), facts),
             b"user" => self.user(&line.read(), facts),
             b"stream_event" => stream_event(&line.read(), facts),
@@ -418,8 +393,14 @@ fn entry(id: Part<'_>, description: Part<'_>) -> Option<(String, String)> {
 
 /// What all models together have cost since the result before.
 fn step(models: Part<'_>) -> Option<f64> {
-    let models: BTreeMap<String, ModelUsage<'_>> = part(models)?;
-    Some(models.values().filter_map(|model| model.cost.number()).sum())
+    let mut costs = BTreeMap::new();
+    let mut sound = true;
+    sound &= pairs(models, |model, usage| {
+        let usage = object::<ModelUsage<'_>>(usage);
+        sound &= usage.is_some();
+        costs.insert(model.to_vec(), usage.and_then(|usage| usage.cost.number()));
+    });
+    sound.then(|| costs.into_values().flatten().sum())
 }
 
 fn usage(tokens: Part<'_>) -> Option<Usage> {

@@ -15,7 +15,7 @@ mod status;
 mod tally;
 mod tasks;
 
-use crate::line::{Index, Top, Usage, object};
+use crate::line::{Index, Top, Usage, Waiting, Walk, object};
 pub use account::Account;
 pub use kept::is_kept;
 pub use launch::{Ask, Launch, Session, command, message};
@@ -302,16 +302,30 @@ impl Reader {
             return (object(line), Due::Now);
         }
         let top = self.index.object(line);
-        (top, claude::due(line, &self.index))
+        (top, claude::due(self.index.members(line)))
+    }
+
+    /// Has the line wait that was looked at last.
+    fn put_off(&self, line: &[u8], waiting: &mut Waiting) -> bool {
+        waiting.push(line, &self.index)
     }
 
     /// Appends what the line says that was looked at last.
     fn read_on(&mut self, line: &[u8], facts: &mut Vec<Fact>) {
         let before = facts.len();
+        match (&mut self.lines, self.index.members(line)) {
+            (Lines::Claude(lines), Some(members)) => lines.read(members, facts),
+            (Lines::Claude(lines), None) => lines.read_slowly(line, facts),
+            _ => self.rest(line, facts),
+        }
+        facts[before..].iter_mut().for_each(Fact::bound);
+    }
+
+    /// Appends what a line says that has waited.
+    fn read_late(&mut self, members: Walk<'_>, facts: &mut Vec<Fact>) {
+        let before = facts.len();
         if let Lines::Claude(lines) = &mut self.lines {
-            lines.read(line, &self.index, facts);
-        } else {
-            self.rest(line, facts);
+            lines.read(members, facts);
         }
         facts[before..].iter_mut().for_each(Fact::bound);
     }

@@ -2,7 +2,7 @@
 //!
 //! An agent's next version may turn a string into an object; that must cost the one member, never the line.
 
-use crate::line::parts;
+use crate::line::{Walk, parts};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -251,14 +251,28 @@ impl<'de> Visitor<'de> for All {
 }
 
 /// An object's members, in whichever way they were found.
-pub(super) enum Object<'a, I> {
+pub(super) enum Object<'a> {
     /// Those of a line that is compact.
-    Quick(I),
+    Quick(Walk<'a>),
     /// Those of any other.
     Slow(Vec<(Cow<'a, str>, Part<'a>)>),
 }
 
-impl<'a, I: Iterator<Item = (&'a [u8], &'a [u8])> + Clone> Object<'a, I> {
+impl<'a> Object<'a> {
+    /// The member of that name; of two the last.
+    pub(super) fn one(&self, name: &[u8]) -> Part<'a> {
+        match self {
+            Self::Quick(members) => {
+                let [value] = members.values([name]);
+                Part((!value.is_empty()).then_some(value))
+            }
+            Self::Slow(pairs) => {
+                let found = pairs.iter().rfind(|(known, _)| known.as_bytes() == name);
+                found.map_or(Part(None), |(_, value)| *value)
+            }
+        }
+    }
+
     /// Those members that matter to `T`; of two with the same name the last.
     pub(super) fn read<T: Members<'a>>(&self) -> T {
         let mut read = T::default();
@@ -298,9 +312,21 @@ pub(super) fn object<'a, T: Members<'a>>(part: Part<'a>) -> Option<T> {
         None => sure &= !name.contains(&b'\\'),
     });
     if !sure {
-        read = Object::<std::iter::Empty<_>>::Slow(slowly(json)?).read();
+        read = Object::Slow(slowly(json)?).read();
     }
     Some(read)
+}
+
+/// Shows each member of an object, with its name as it is written; false when it is none.
+pub(super) fn pairs<'a>(part: Part<'a>, mut show: impl FnMut(&[u8], Part<'a>)) -> bool {
+    let Some(json) = part.0.filter(|json| json.first() == Some(&b'{')) else {
+        return false;
+    };
+    if !parts(json, |name, value| show(name, Part::of(value))) {
+        let all = slowly(json).unwrap_or_default();
+        all.into_iter().for_each(|(name, value)| show(name.as_bytes(), value));
+    }
+    true
 }
 
 /// Shows each element of a list.

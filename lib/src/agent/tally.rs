@@ -1,10 +1,11 @@
 //! Reads an agent's lines for what they add up to, and leaves those unread that turn out not to matter.
 //!
 //! Most lines of a turn tell what its result tells again: the answer, its tokens. They wait until the result is there.
-//! One that stands for its turn makes them void; for any other, and at the end, they are read after all.
+//! One that stands for its turn makes them void, with the turns before it that failed and wait, too: of those only the
+//! results count, for the sums, and the lines of one whose result tells no tokens. At the end all that waits is read.
 
-use super::{Account, Due, Fact, Kind, Reader};
-use crate::line::Top;
+use super::{Account, Due, Fact, Kind, Reader, ResultFact};
+use crate::line::{Top, Waiting};
 
 /// So many bytes wait at most; then they are read, and all that follow, until there is a result.
 const ROOM: usize = 256 << 10;
@@ -15,12 +16,23 @@ pub struct Tally {
     reader: Reader,
     account: Account,
     facts: Vec<Fact>,
-    /// Lines that were not read yet, each with its line feed.
-    later: Vec<u8>,
+    /// Lines that were not read yet, and the results among them.
+    later: Waiting,
+    held: Vec<Held>,
+    /// About how much memory these results take.
+    held_bytes: usize,
     /// Whether a turn begins among them.
     begins: bool,
     /// Whether no line waits.
     eager: bool,
+}
+
+/// A result that waits.
+#[derive(Debug)]
+struct Held {
+    /// Behind so many of the lines that wait.
+    behind: usize,
+    result: Box<ResultFact>,
 }
 
 impl Tally {
@@ -30,7 +42,9 @@ impl Tally {
             reader: Reader::new(kind),
             account,
             facts: Vec::new(),
-            later: Vec::new(),
+            later: Waiting::default(),
+            held: Vec::new(),
+            held_bytes: 0,
             begins: false,
             eager: false,
         }
@@ -41,13 +55,11 @@ impl Tally {
     #[inline]
     pub fn line(&mut self, line: &[u8], show: impl FnMut(&Fact)) -> (Option<Top>, bool) {
         let (top, due) = self.reader.look(line);
-        if due == Due::Now || self.eager {
+        if due == Due::Now || self.eager || !self.reader.put_off(line, &mut self.later) {
             return (top, self.read(line, show));
         }
-        self.later.extend_from_slice(line);
-        self.later.push(b'\n');
         self.begins |= due == Due::Begins;
-        if self.later.len() > ROOM {
+        if self.later.bytes() + self.held_bytes > ROOM {
             self.catch_up();
             self.eager = true;
         }
@@ -59,31 +71,46 @@ impl Tally {
         let mut facts = std::mem::take(&mut self.facts);
         self.reader.read_on(line, &mut facts);
         facts.iter().for_each(show);
-        let result = facts.iter().find_map(|fact| match fact {
-            Fact::Result(result) => Some(result),
-            _ => None,
-        });
-        self.eager &= result.is_none();
-        if result.is_some_and(|result| result.stands_for_its_turn()) {
-            self.later.clear();
-            self.begins = false;
-        } else if !facts.iter().all(is_apart) {
-            self.catch_up();
-        }
         let any = !facts.is_empty();
+        self.eager &= !facts.iter().any(|fact| matches!(fact, Fact::Result(_)));
+        match &facts[..] {
+            [Fact::Result(result)] if result.stands_for_its_turn() => self.let_go(false),
+            [Fact::Result(result)] if self.can_hold(result, line.len()) => self.hold(&mut facts, line.len()),
+            facts if facts.iter().all(is_apart) => {}
+            _ => self.catch_up(),
+        }
         facts.drain(..).for_each(|fact| self.account.take(fact));
         self.facts = facts;
         any
     }
 
+    /// Whether a result that does not stand for its turn may wait behind the lines that do: a later one that stands for
+    /// its own makes them void, too.
+    fn can_hold(&self, result: &ResultFact, length: usize) -> bool {
+        let waits = self.later.count() > 0 || !self.held.is_empty();
+        // A denial that is told again changes nothing, so its place among others matters.
+        waits && result.denials.is_empty() && self.later.bytes() + self.held_bytes + length <= ROOM
+    }
+
+    fn hold(&mut self, facts: &mut Vec<Fact>, length: usize) {
+        let behind = self.later.count();
+        self.held.extend(facts.drain(..).filter_map(|fact| match fact {
+            Fact::Result(result) => Some(Held { behind, result }),
+            _ => None,
+        }));
+        self.held_bytes += length + size_of::<ResultFact>();
+        self.begins = false;
+    }
+
     /// As [`Account::is_settled`].
     pub fn is_settled(&self) -> bool {
-        !self.begins && self.account.is_settled()
+        let ended = !self.held.is_empty() && self.account.pending.is_empty();
+        !self.begins && (ended || self.account.is_settled())
     }
 
     /// How many results came.
     pub fn results(&self) -> u32 {
-        self.account.results
+        self.account.results + self.held.len() as u32
     }
 
     /// What all lines add up to.
@@ -94,12 +121,26 @@ impl Tally {
 
     /// Reads what waits.
     fn catch_up(&mut self) {
+        self.let_go(true);
+    }
+
+    /// Lets go of what waits: of the results among it the sums count, also where not `all` is read. One that tells no
+    /// tokens leaves them to its turn's lines.
+    fn let_go(&mut self, all: bool) {
         let mut facts = Vec::new();
-        for line in self.later.split_inclusive(|&byte| byte == b'\n') {
-            self.reader.object(&line[..line.len() - 1], &mut facts);
-            facts.drain(..).for_each(|fact| self.account.take(fact));
+        let mut held = self.held.drain(..).peekable();
+        for (at, members) in self.later.lines().enumerate() {
+            while let Some(held) = held.next_if(|held| held.behind <= at) {
+                self.account.take(Fact::Result(held.result));
+            }
+            if all || held.peek().is_some_and(|held| held.result.tokens().is_none()) {
+                self.reader.read_late(members, &mut facts);
+                facts.drain(..).for_each(|fact| self.account.take(fact));
+            }
         }
+        held.for_each(|held| self.account.take(Fact::Result(held.result)));
         self.later.clear();
+        self.held_bytes = 0;
         self.begins = false;
     }
 }

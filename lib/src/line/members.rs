@@ -40,17 +40,110 @@ impl Index {
     /// The name and the value of each member, as they stand in the line; `None` when it was not compact, or no object.
     /// No letter from A to z is written in another way than as itself.
     #[inline]
-    pub fn members<'a>(&'a self, line: &'a [u8]) -> Option<impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone> {
+    pub fn members<'a>(&'a self, line: &'a [u8]) -> Option<Walk<'a>> {
         let line = line.get(self.from..).filter(|_| self.sure)?;
-        // Two marks a member, and the end of one is the beginning of the next.
-        let (pairs, _) = self.marks.as_chunks::<2>();
-        let ends = self.marks.iter().skip(2).step_by(2);
-        let members = pairs.iter().zip(ends);
-        Some(
-            members.map_while(|(&[start, colon], &end)| {
-                Some((line.get(start + 2..colon - 1)?, line.get(colon + 1..end)?))
-            }),
-        )
+        let marks = &self.marks;
+        Some(Walk { line, marks })
+    }
+}
+
+/// The members of a line, one after the other.
+#[derive(Debug, Clone)]
+pub struct Walk<'a> {
+    line: &'a [u8],
+    /// Two a member, and the end of one is the beginning of the next.
+    marks: &'a [usize],
+}
+
+impl<'a> Walk<'a> {
+    /// The values of the members of these names, empty where there is none; of two with the same name the last.
+    #[inline]
+    pub fn values<const N: usize>(&self, names: [&[u8]; N]) -> [&'a [u8]; N] {
+        // How far the colon is from the mark before the name, a bit for each of these names: few others are as long.
+        let far = |name: &[u8]| 1u64.checked_shl(name.len() as u32 + 3).unwrap_or(0);
+        let wanted = names.iter().fold(0, |wanted, name| wanted | far(name));
+        let mut values = [&b""[..]; N];
+        let mut rest = self.marks;
+        while let &[start, colon, end, ..] = rest {
+            rest = &rest[2..];
+            if wanted
+                .checked_shr((colon - start) as u32)
+                .is_none_or(|bits| bits & 1 == 0)
+            {
+                continue;
+            }
+            let name = self.line.get(start + 2..colon - 1).unwrap_or_default();
+            for (known, value) in names.iter().zip(&mut values) {
+                if *known == name {
+                    *value = self.line.get(colon + 1..end).unwrap_or_default();
+                }
+            }
+        }
+        values
+    }
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let &[start, colon, end, ..] = self.marks else {
+            return None;
+        };
+        self.marks = &self.marks[2..];
+        Some((self.line.get(start + 2..colon - 1)?, self.line.get(colon + 1..end)?))
+    }
+}
+
+/// Lines that wait, and where their members stand.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    bytes: Vec<u8>,
+    marks: Vec<usize>,
+    /// Where bytes and marks of each line end.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Waiting {
+    /// Has a line wait, without header, if it is compact; whether it was.
+    pub fn push(&mut self, line: &[u8], index: &Index) -> bool {
+        if index.sure && index.from == 0 {
+            self.bytes.extend_from_slice(line);
+            self.marks.extend_from_slice(&index.marks);
+            self.ends.push((self.bytes.len(), self.marks.len()));
+        }
+        index.sure && index.from == 0
+    }
+
+    /// How many bytes wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// How many lines wait.
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The lines' members.
+    pub fn lines(&self) -> impl Iterator<Item = Walk<'_>> {
+        let mut from = (0, 0);
+        self.ends.iter().map(move |&(end, marks_end)| {
+            let walk = Walk {
+                line: &self.bytes[from.0..end],
+                marks: &self.marks[from.1..marks_end],
+            };
+            from = (end, marks_end);
+            walk
+        })
+    }
+
+    /// No line waits any more.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.marks.clear();
+        self.ends.clear();
     }
 }
 
@@ -128,18 +221,24 @@ impl<'a, F: FnMut(&'a [u8], &'a [u8])> Parts<'a, F> {
     #[inline]
     fn part(&mut self, end: usize) {
         let text = self.text;
-        let get = |from: usize, to: usize| text.get(from..to).unwrap_or_default().trim_ascii();
+        let get = |from: usize, to: usize| {
+            let part = text.get(from..to).unwrap_or_default();
+            // Mostly there are no blanks.
+            match part {
+                [first, .., last] if *first > b' ' && *last > b' ' => part,
+                _ => part.trim_ascii(),
+            }
+        };
         let colon = self.colon.take();
         let name = colon.map_or(&b""[..], |colon| get(self.start, colon));
         let value = get(colon.map_or(self.start, |colon| colon + 1), end);
         self.start = end + 1;
         if !value.is_empty() {
-            (self.each)(
-                name.strip_prefix(b"\"")
-                    .and_then(|name| name.strip_suffix(b"\""))
-                    .unwrap_or(name),
-                value,
-            );
+            let name = match name {
+                [b'"', name @ .., b'"'] => name,
+                name => name,
+            };
+            (self.each)(name, value);
         }
     }
 }

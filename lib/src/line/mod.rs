@@ -21,7 +21,7 @@ pub use event::{Bytes, Event, Exit, Outcome, Start, Usage, Verdict};
 pub use glob::Glob;
 pub use header::{Header, PREFIX, Ts, body, find_header, header, own_event, subtype};
 pub use json::{Top, object};
-pub use members::{Index, parts};
+pub use members::{Index, Waiting, Walk, parts};
 pub use name::{MAX_NAME, Name, NameError};
 pub use seq::{Hole, Sequence};
 pub use stamp::{Stamper, stamp_as};

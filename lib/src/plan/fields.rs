@@ -217,10 +217,7 @@ impl<'a, 'r> Fields<'a, 'r> {
                 self.take(key);
                 Some(if *own { Worktree::Own } else { Worktree::No })
             }
-            Value::Text(path) if !path.is_empty() => {
-                self.take(key);
-                Some(Worktree::At(path.clone()))
-            }
+            Value::Text(path) if !path.is_empty() => self.text(key).map(Worktree::At),
             _ => {
                 self.take(key);
                 self.not(key, "true, or the worktree's folder", &at.1);

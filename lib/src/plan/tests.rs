@@ -204,6 +204,25 @@ fn a_journal_is_read_up_to_its_torn_end() {
     assert_eq!(journal.undone(), [("a", Some(3))]);
 }
 
+/// No program takes it, and no folder is called so.
+#[test]
+fn no_text_holds_a_zero_byte() {
+    for (key, value) in [
+        ("cwd", r#""a\u0000""#),
+        ("worktree", r#""a\u0000""#),
+        ("args", r#"["\u0000"]"#),
+        ("env", r#"{"A": "\u0000"}"#),
+        ("env", r#"{"\u0000": "a"}"#),
+    ] {
+        let text = format!(r#"{{"name": "p", "stream": {{"a": {{"run": ["x"], "{key}": {value}}}}}}}"#);
+        let problems = Plan::read(&text, Format::Json, &Roles::builtin()).unwrap_err();
+        assert!(
+            problems[0].place.starts_with(&format!("stream.a.{key}")),
+            "{problems:?}"
+        );
+    }
+}
+
 fn texts() -> impl Strategy<Value = Option<String>> {
     proptest::option::of("(\\PC|[\\n\\r\\t\"'\\\\\u{1}\u{7f}]){1,12}")
 }

@@ -1,7 +1,7 @@
 //! How long streams took in earlier runs.
 
-use super::folder::{is_run_of, last_line, runs_folder};
-use crate::line::{Event, Outcome};
+use super::folder::{exit_of, is_run_of, runs_folder};
+use crate::line::Outcome;
 use crate::plan::Plan;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -44,11 +44,8 @@ pub fn filled_up(known: &[Option<f64>]) -> Vec<f64> {
     known.iter().map(|known| known.unwrap_or(mean)).collect()
 }
 
-/// What the exit event says, which is a file's last line.
+/// How long a stream took that ended well.
 fn duration(file: &Path) -> Option<f64> {
-    let (last, _) = last_line(&File::open(file).ok()?).ok()?;
-    match Event::read(&last)? {
-        Event::Exit(exit) if exit.outcome == Outcome::Success => Some(exit.duration),
-        _ => None,
-    }
+    let exit = exit_of(&File::open(file).ok()?).ok()??;
+    (exit.outcome == Outcome::Success).then_some(exit.duration)
 }

@@ -1,6 +1,7 @@
 //! Where plans, runs and their files lie, and how they are read.
 
 use crate::cli::{self, Failure, reason};
+use crate::line::{Event, Exit};
 use crate::plan::{Format, Plan};
 use crate::role::Roles;
 use std::ffi::OsStr;
@@ -162,6 +163,18 @@ pub fn last_line(file: &File) -> io::Result<(Vec<u8>, bool)> {
         // A line that is long is read in few steps.
         step = step.saturating_mul(4);
     }
+}
+
+/// The end of a stream, where its file tells it.
+///
+/// # Errors
+/// What keeps it from being read.
+pub fn exit_of(file: &File) -> io::Result<Option<Exit>> {
+    let (line, whole) = last_line(file)?;
+    Ok(match Event::read(&line).filter(|_| whole) {
+        Some(Event::Exit(exit)) => Some(*exit),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

@@ -73,6 +73,11 @@ impl Backlog {
         }
     }
 
+    /// How many of so many bytes are best stored now; the others may follow with the next ones.
+    pub(super) fn stretch(&self, length: usize) -> usize {
+        self.spill.as_ref().map_or(length, |spill| spill.stretch(length))
+    }
+
     /// Appends bytes on disk: all, or as many as fit; then also why.
     pub(super) fn store(&mut self, bytes: &[u8]) -> (usize, Option<io::Error>) {
         let spill = match &mut self.spill {

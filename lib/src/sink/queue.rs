@@ -236,6 +236,7 @@ impl Queue {
     /// Moves what waits to the disk; where that takes no more, lines are left out.
     fn spill(&mut self, window: &Window) -> Relief {
         let bytes = window.since(self.at);
+        let bytes = &bytes[..self.backlog.stretch(bytes.len())];
         if !self.gaps.nothing_to_tell() {
             self.backlog.remember(&self.gaps.tell());
         }

@@ -22,6 +22,7 @@ pub(super) struct Spill {
 }
 
 const BLOCK: u64 = 4096;
+const STRETCH: u64 = 64 << 10;
 
 impl Spill {
     /// An empty queue in `$TMPDIR` that takes at most `cap` bytes of disk.
@@ -42,6 +43,16 @@ impl Spill {
     /// How much disk is taken.
     pub(super) fn used(&self) -> u64 {
         self.written - self.punched
+    }
+
+    /// How many of so many bytes are best appended now: the page cache takes whole stretches of a file for less than such
+    /// as begin or end in between.
+    pub(super) fn stretch(&self, length: usize) -> usize {
+        let end = (self.written + length as u64) / STRETCH * STRETCH;
+        match end.saturating_sub(self.written) {
+            0 => length,
+            whole => whole as usize,
+        }
     }
 
     /// Appends bytes: all of them, or as many as there is room for; then also why, `None` being the cap.

@@ -2,7 +2,7 @@
 
 use crate::sys::fds::{self, What};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
 use std::fs::File;
@@ -131,9 +131,7 @@ impl Input {
             How::Reopened(own) => own,
             _ => &self.file,
         };
-        if fcntl(file, FcntlArg::F_GETPIPE_SZ).is_ok_and(|size| (0..room).contains(&size)) {
-            let _ = fcntl(file, FcntlArg::F_SETPIPE_SZ(room));
-        }
+        fds::widen(file.as_fd(), room);
     }
 
     /// Which file it is, and how long: to tell that a name means another file now, or that this one shrank.

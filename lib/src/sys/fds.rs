@@ -52,6 +52,13 @@ pub fn reopen(fd: impl AsFd, options: &std::fs::OpenOptions) -> io::Result<std::
     options.open(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
 }
 
+/// Gives a pipe room for so many bytes, where it has less and may have more; what is no pipe stays as it is.
+pub fn widen(pipe: impl AsFd, room: i32) {
+    if fcntl(&pipe, FcntlArg::F_GETPIPE_SZ).is_ok_and(|size| (0..room).contains(&size)) {
+        let _ = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(room));
+    }
+}
+
 /// A second descriptor for one that was handed down to us and is known by its number, as in `/dev/fd/N`.
 ///
 /// # Errors

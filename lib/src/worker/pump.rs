@@ -43,6 +43,8 @@ pub(super) struct Pump<'a> {
     err: Lines,
     growth: Option<Growth>,
     reading: Reading,
+    /// For how long the supervisor may still be left without news.
+    untold: Option<Duration>,
     stderr_to: StderrTo,
     /// The end of stderr.
     tail: VecDeque<u8>,
@@ -69,7 +71,7 @@ pub(super) enum Round {
 }
 
 /// So many reads make a round, while more comes at once.
-const READS: u32 = 16;
+const READS: u32 = 4;
 
 /// One turn of a kept worker so far.
 #[derive(Default)]
@@ -133,6 +135,7 @@ impl<'a> Pump<'a> {
             err: lines(taps.err),
             growth: taps.growth,
             reading,
+            untold: None,
             stderr_to,
             tail: VecDeque::new(),
             whole: true,
@@ -175,10 +178,8 @@ impl<'a> Pump<'a> {
             let read_err = self.take_err();
             let read_out = self.take_out(course, account);
             let more = read_err || read_out;
-            if !more || self.voice.block.len() >= FLUSH {
-                self.voice.flush(self.gauge);
-            }
             if !more {
+                self.flush();
                 let Some(closing) = self.closing.take() else {
                     return Round::Waits;
                 };
@@ -260,7 +261,15 @@ impl<'a> Pump<'a> {
 
     /// How soon to look whether there is, though nothing tells.
     pub(super) fn look(&self) -> Option<Duration> {
-        self.growth.as_ref().and_then(Growth::look)
+        let growth = self.growth.as_ref().and_then(Growth::look);
+        growth.into_iter().chain(self.untold).min()
+    }
+
+    /// Writes the block.
+    fn flush(&mut self) {
+        // What the supervisor is to know must not wait for a slow reader.
+        self.untold = self.reading.tell(self.gauge);
+        self.voice.flush(self.gauge);
     }
 
     /// Takes one read of stdout into the block; whether there was any.
@@ -294,8 +303,12 @@ impl<'a> Pump<'a> {
                 self.reading.tell(self.gauge);
                 self.gauge.note(Note::Turn(answers));
             }
+            // Short lines grow to many times their length.
+            if self.voice.block.len() >= FLUSH {
+                self.gauge.count(std::mem::take(&mut done));
+                self.flush();
+            }
         }
-        self.reading.tell(self.gauge);
         self.gauge.count(done);
         true
     }
@@ -310,6 +323,9 @@ impl<'a> Pump<'a> {
         let ts = Ts::now();
         while let Some(frame) = self.err.frames.next() {
             pass_err(frame, self.voice, self.stderr_to, ts, &mut self.tail);
+            if self.voice.block.len() >= FLUSH {
+                self.voice.flush(self.gauge);
+            }
         }
         true
     }

@@ -3,6 +3,10 @@
 use super::gauge::{Gauge, Note};
 use crate::agent::{Account, Fact, Kind, Tally};
 use crate::line::{Event, Top, object};
+use std::time::Duration;
+
+/// How long the supervisor may wait for news that is the same as before.
+const TELLING: Duration = Duration::from_millis(50);
 
 /// A reader of one worker's lines.
 pub(super) struct Reading {
@@ -11,6 +15,8 @@ pub(super) struct Reading {
     settled: bool,
     /// Whether that is to be told: each result begins the wait anew.
     news: bool,
+    /// What was told last, and when.
+    told: (bool, Duration),
     /// How many turns were told to have ended.
     turns: u32,
     /// A usage limit that was not told yet.
@@ -25,6 +31,7 @@ impl Reading {
             tally: Tally::new(kind.unwrap_or(Kind::Plain), Account::default()),
             settled: false,
             news: false,
+            told: (false, Duration::ZERO),
             turns: 0,
             limit: None,
         }
@@ -56,11 +63,22 @@ impl Reading {
         self.kind.is_some_and(Kind::is_agent)
     }
 
-    /// Tells the supervisor whether all is said, where the lines since the last time have said so.
-    pub(super) fn tell(&mut self, gauge: &Gauge) {
-        if std::mem::take(&mut self.news) {
-            gauge.note(Note::Settled(self.settled));
+    /// Tells the supervisor whether all is said, where the lines since the last time have said so. It wakes it, so the
+    /// same is not told with each block; how long it may wait still, if it does.
+    pub(super) fn tell(&mut self, gauge: &Gauge) -> Option<Duration> {
+        if !self.news {
+            return None;
         }
+        let (settled, at) = self.told;
+        let now = gauge.clock.now();
+        let wait = TELLING.saturating_sub(now.saturating_sub(at));
+        if settled == self.settled && !wait.is_zero() {
+            return Some(wait);
+        }
+        self.news = false;
+        self.told = (self.settled, now);
+        gauge.note(Note::Settled(self.settled));
+        None
     }
 
     /// Checks a line as [`object`] does, and reads it.

@@ -10,6 +10,7 @@ mod examples;
 mod faults;
 mod holds;
 mod kept;
+mod plans;
 mod stops;
 
 use crate::harness::{Done, collect, command, finish, fixture, text, tool};
@@ -43,6 +44,11 @@ fn on_path(name: &str) -> Option<PathBuf> {
 
 /// What a test needs, or `None` where there is no claude.
 fn live() -> Option<Live> {
+    scripted(&Value::Null)
+}
+
+/// The same, with an API that plays these scenes.
+fn scripted(scenes: &Value) -> Option<Live> {
     if on_path("claude").is_none() {
         assert!(
             std::env::var_os("CL_REQUIRE_LIVE").is_none_or(|value| value != "1"),
@@ -51,8 +57,11 @@ fn live() -> Option<Live> {
         eprintln!("skipped: claude is not on PATH");
         return None;
     }
+    let home = crate::harness::scratch();
+    let script = home.path().join("scenes.json");
+    std::fs::write(&script, scenes.to_string()).expect("writes");
     let mut api = command(fixture())
-        .arg("api")
+        .args(["api", &format!("script={}", script.display())])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -61,7 +70,7 @@ fn live() -> Option<Live> {
     let stdout = api.stdout.take().expect("piped");
     BufReader::new(stdout).read_line(&mut line).expect("reads the port");
     Some(Live {
-        home: crate::harness::scratch(),
+        home,
         api,
         port: line.trim().parse().expect("a port"),
     })

@@ -50,6 +50,35 @@ fn a_limit_parks_all_and_costs_no_retry() {
     }
 }
 
+/// While one waits for the end of a limit another agent's stream has its turn, and none of the same agent.
+#[test]
+fn who_waits_for_a_limit_gives_way() {
+    let home = scratch();
+    let plan = "name = 'l'\njobs = 1\n[defaults]\nretries = 1\n\
+                [stream.x]\nprompt = '@@as limit=rejected resets=3 result=error on=1@@'\n\
+                [stream.y]\nprompt = 'hi'\n\
+                [stream.z]\nrun = ['true']\n\
+                [stream.last]\nrun = ['true']\n";
+    let lines = with_claude(home.path(), plan, &[]).exits(0).json();
+    let ts = |stream: &str, subtype: &str| -> Vec<f64> {
+        let its = lines
+            .iter()
+            .filter(|line| text(line, "/cl/stream") == stream && text(line, "/subtype") == subtype);
+        its.filter_map(|line| line["cl"]["ts"].as_f64()).collect()
+    };
+    let resets_at = lines
+        .iter()
+        .find_map(|line| line["resets_at"].as_f64())
+        .expect("a limit");
+    let (x, y) = (ts("x", "start"), ts("y", "start"));
+    assert_eq!((x.len(), y.len()), (2, 1));
+    // They were done before the limit was over, one after the other.
+    let (z, last) = (ts("z", "exit")[0], ts("last", "start")[0]);
+    assert!(z < last && ts("last", "exit")[0] < resets_at && x[1] >= resets_at);
+    // It was not even begun, which would only have had it wait as well.
+    assert!(y[0] > ts("x", "exit")[0] && ts("y", "limit").is_empty());
+}
+
 #[test]
 fn a_refused_key_lets_none_begin() {
     let home = scratch();

@@ -21,7 +21,12 @@ fn no_two_are_at_work_at_once() {
     let two = finish(cl_run(home.path(), &["--run", "two", "two.toml"]), b"").exits(0);
     assert_eq!(outcomes(&two).len(), 4);
     collect(one, "the other run").exits(0);
-    assert!(home.path().join(".local/state/cl/locks/x").exists());
+    // What is locked is nobody else's business.
+    use std::os::unix::fs::PermissionsExt;
+    for (path, mode) in [("locks", 0o700), ("locks/x", 0o600)] {
+        let path = home.path().join(".local/state/cl").join(path);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, mode, "{path:?}");
+    }
 }
 
 /// Who waits for a lock does not keep others from their turn; a lock is that of the script's, too.

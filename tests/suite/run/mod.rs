@@ -3,6 +3,7 @@
 mod add;
 mod agents;
 mod ends;
+mod guard;
 mod locks;
 mod resume;
 mod seen;

@@ -109,3 +109,42 @@ fn a_rollback_that_was_cut_short_goes_on() {
         assert!(super::acts(home.path())[acts.len()..].contains(&"start a".to_owned()));
     }
 }
+
+/// Whether a process sleeps: not once in a while, but each time one looks.
+fn sleeps(pid: u32) {
+    let mut times = 0;
+    until("cl-run to sleep", || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        times = if stat.contains(") S ") { times + 1 } else { 0 };
+        (times == 50).then_some(())
+    });
+}
+
+/// What nobody heeds any more does not keep it awake: streams that are added, and a reader that goes away.
+#[test]
+fn at_the_end_it_waits_for_streams_alone() {
+    let home = scratch();
+    for name in ["end", "undone"] {
+        mkfifo(&home.path().join(name));
+    }
+    let plan = "name = 'u'\n[stream.a]\nrun = ['true']\nundo = ['sh', '-c', 'touch undoing; cat undone']\n\
+                [stream.bad]\nafter = ['a']\nrun = ['sh', '-c', 'until [ -e ready ]; do sleep 0.01; done; false']\n\
+                [stream.slow]\nafter = ['a']\nrun = ['sh', '-c', 'trap \"touch ending; cat end; exit\" TERM; touch ready; while :; do sleep 0.01; done']\n\
+                [wait]\nneed = ['bad']\n";
+    std::fs::write(home.path().join("plan.toml"), plan).unwrap();
+    let run = ["--run", "run", "--undo", "plan.toml"];
+    let mut child = cl_run(home.path(), &run).spawn().unwrap();
+    let reader = child.stdout.take();
+    let add = |name: &str| std::fs::write(home.path().join("run/add").join(name), "").unwrap();
+    let go = |name: &str| std::fs::write(home.path().join(name), "").unwrap();
+    until("the end", || home.path().join("ending").exists().then_some(()));
+    add("1.toml");
+    sleeps(child.id());
+    go("end");
+    until("the undo", || home.path().join("undoing").exists().then_some(()));
+    add("2.toml");
+    drop(reader);
+    sleeps(child.id());
+    go("undone");
+    collect(child, "cl-run").exits(1);
+}

@@ -267,3 +267,34 @@ fn told_to_pause_and_at_once_to_go_on_it_goes_on() {
     kill(running.pid(), 15);
     running.end().exits(143);
 }
+
+/// Where nobody can hold us up there is one thread for all; a flood does not keep it from the rest.
+#[test]
+fn a_flood_into_a_file_is_stopped_in_time() {
+    for sink in ["/dev/null", "out"] {
+        let scratch = scratch();
+        let script = format!(
+            "cd {}; ulimit -f 4000000; cl-spawn x -t 0.3 --capture pipe -- yes > {sink}",
+            scratch.path().display()
+        );
+        let begin = Instant::now();
+        bash(&script).exits(124);
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    }
+}
+
+#[test]
+fn a_stream_into_a_file_beats_and_hears_signals() {
+    let scratch = scratch();
+    let out = scratch.path().join("out");
+    let mut child = command(tool("cl-spawn"))
+        .args(["x", "--heartbeat", "0.1", "--", "sleep", "300"])
+        .stdout(std::fs::File::create(&out).unwrap())
+        .spawn()
+        .unwrap();
+    let lines = || json_lines(&std::fs::read(&out).unwrap());
+    until("three beats", || (of(&lines(), "heartbeat").len() >= 3).then_some(()));
+    kill(child.id() as i32, 15);
+    assert_eq!(wait(&mut child, "cl-spawn").code(), Some(143));
+    assert_eq!(of(&lines(), "exit")[0]["outcome"], "cancelled");
+}

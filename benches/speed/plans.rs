@@ -1,0 +1,116 @@
+//! Plans: how near a run comes to its critical path, and how fast streams begin and end that do nothing.
+
+use crate::data::Data;
+use crate::pair::{Pairs, median, short, timed};
+use crate::table::{Bar, Table};
+use harmony::run::exit_of;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// How many streams there are, in two levels of as many.
+const STREAMS: usize = 42;
+
+/// How much faster than recorded all of them are where they run one after the other, which takes minutes otherwise.
+const FAST: f64 = 16.0;
+
+/// What is played.
+const RECORDINGS: [&str; 7] = [
+    "complete",
+    "context",
+    "enhanced",
+    "main",
+    "quick",
+    "suggestions",
+    "validation",
+];
+
+pub fn rows(data: &Data, table: &mut Table) -> io::Result<()> {
+    table.row(
+        "`cl-run`, 42 recordings in two levels, time of the critical path",
+        Bar::AtMost(1.03),
+        || {
+            let path = recorded(data, 1.0)?;
+            let runs = (0..if data.quick { 1 } else { 3 }).map(|_| run(data, STREAMS));
+            let took = median(runs.collect::<io::Result<Vec<_>>>()?.into_iter());
+            Ok((took / path, format!("{} against {}", short(took), short(path))))
+        },
+    );
+    table.row(
+        "the same one after the other, time of all at once",
+        Bar::AtLeast(5.0),
+        || {
+            recorded(data, FAST)?;
+            let (serial, parallel) = (run(data, 1)?, run(data, STREAMS)?);
+            let told = format!(
+                "{} against {}, {FAST} times as fast as recorded",
+                short(serial),
+                short(parallel)
+            );
+            Ok((serial / parallel, told))
+        },
+    );
+    let count = if data.quick { 400 } else { 2000 };
+    for jobs in [32, 2] {
+        table.row(
+            &format!("`cl-run -j {jobs}`, {count} streams that do nothing, rate of `parallel -j {jobs}`"),
+            Bar::AtLeast(5.0),
+            || {
+                data.needs("parallel")?;
+                let streams = (0..count).map(|n| format!("[stream.s{n}]\nrun = ['true']\n"));
+                let plan = format!("name = 'noop'\n{}", streams.collect::<String>());
+                std::fs::write(data.folder.join("noop.toml"), plan)?;
+                let theirs = format!("seq {count} | parallel -j {jobs} -n0 true");
+                let pairs = Pairs::run(
+                    if data.quick { 1 } else { 3 },
+                    || {
+                        fresh(data)?;
+                        timed(data.script(&format!("cl-run -j {jobs} --run run noop.toml > /dev/null")))
+                    },
+                    || timed(data.script(&theirs)),
+                )?;
+                Ok((pairs.speed(), pairs.show()))
+            },
+        );
+    }
+    Ok(())
+}
+
+/// Seconds that the plan of the recordings takes, where so many are played at once.
+fn run(data: &Data, jobs: usize) -> io::Result<f64> {
+    fresh(data)?;
+    let run = format!("cl-run -j {jobs} --run run recorded.toml > /dev/null");
+    Ok(timed(data.script(&run))?.wall)
+}
+
+/// A run begins in a folder of its own.
+fn fresh(data: &Data) -> io::Result<()> {
+    match std::fs::remove_dir_all(data.folder.join("run")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Writes the plan of the recordings, played so much faster than recorded; gives its critical path in seconds: the
+/// longest recording of each level.
+fn recorded(data: &Data, speed: f64) -> io::Result<f64> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/recordings");
+    let mut plan = String::from("name = 'recorded'\n");
+    let mut longest = [0.0f64; 2];
+    for n in 0..STREAMS {
+        let file = folder.join(format!("{}.ndjson", RECORDINGS[n % RECORDINGS.len()]));
+        let level = n * 2 / STREAMS;
+        let end = exit_of(&File::open(&file)?)?;
+        let end = end.ok_or_else(|| io::Error::other(format!("{}: holds no end", file.display())))?;
+        longest[level] = longest[level].max(end.duration / speed);
+        let _ = writeln!(
+            plan,
+            "[stream.s{n}]\nphase = '{}'\nagent = 'claude'\nrun = ['cl-replay', '--speed', '{speed}', '{}']",
+            ["foundation", "parallel"][level],
+            file.display()
+        );
+    }
+    std::fs::write(data.folder.join("recorded.toml"), plan)?;
+    Ok(longest.iter().sum())
+}
