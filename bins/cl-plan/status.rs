@@ -1,31 +1,28 @@
 //! How far a run is.
 
 use crate::documents::{plan, wrong};
-use harmony::cli::{Failure, reason};
+use harmony::cli::Failure;
 use harmony::line::Outcome;
-use harmony::plan::{Decision, Fate, Graph, Journal, Phase, Plan};
+use harmony::plan::{Condition, Fate, Graph, Group, Plan, Stage, Status};
 use harmony::role::Roles;
-use harmony::run::plan_of_run;
+use harmony::run::{Kept, plan_of_run, resume, way_out};
 use harmony::state::{State, Stream};
 use harmony::view;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
 /// How many characters a bar has.
 const BAR: usize = 20;
 
-/// A run: its plan, and what its folder tells of each stream.
+/// A run: where it stands, and what its folder tells of each stream.
 pub struct Run {
-    /// The plan as it was.
-    pub plan: Plan,
-    /// Who comes before whom.
-    pub graph: Graph,
-    /// How far each stream is.
-    pub fates: Vec<Fate>,
+    /// Where it stands, with its plan.
+    pub status: Status,
     /// The streams as their own files tell.
     pub state: State,
-    journal: Journal,
+    kept: Kept,
 }
 
 impl Run {
@@ -33,56 +30,26 @@ impl Run {
     pub fn read(folder: &Path, roles: &Roles) -> Result<Self, Failure> {
         let plan = plan(&plan_of_run(folder)?, roles)?;
         let graph = Graph::new(&plan).map_err(|_| wrong("the plan has a circle"))?;
-        let file = |name: &str| {
-            let path = folder.join(name);
-            match std::fs::read(&path) {
-                Ok(bytes) => Ok(Some(bytes)),
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(wrong(format!("{}: {}", path.display(), reason(&error)))),
-            }
-        };
-        let journal = file("journal")?.map(|bytes| Journal::read(&bytes)).unwrap_or_default();
         let mut state = State::default();
         for stream in &plan.streams {
-            let lines = file(&format!("{}.ndjson", stream.name))?.unwrap_or_default();
+            let path = folder.join(format!("{}.ndjson", stream.name));
+            let lines = match std::fs::read(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                read => read.map_err(|error| Failure::io(path.display(), &error))?,
+            };
             for line in lines.split(|&byte| byte == b'\n') {
                 state.line(line);
             }
         }
-        // The journal knows more of a run that cl-run keeps; where there is none, the streams tell themselves.
-        let mut fates = journal.fates(&plan);
-        for (fate, stream) in fates.iter_mut().zip(&plan.streams) {
-            if journal.entries.is_empty() {
-                *fate = match state.get(&stream.name).map(Stream::outcome) {
-                    None => Fate::Waiting,
-                    Some(None) => Fate::Running,
-                    Some(Some(Outcome::Success)) => Fate::Well,
-                    Some(Some(_)) => Fate::Failed,
-                };
-            }
-        }
-        // Who cannot start any more need not be told by anybody.
-        for &at in graph.order() {
-            if fates[at] == Fate::Waiting {
-                match graph.decide(&plan, at, &fates) {
-                    Decision::Skip(_) => fates[at] = Fate::Skipped,
-                    Decision::Unneeded => fates[at] = Fate::Unneeded,
-                    Decision::Wait | Decision::Start => {}
-                }
-            }
-        }
-        Ok(Self {
-            plan,
-            graph,
-            fates,
-            state,
-            journal,
-        })
+        let kept = Kept::open(folder).map_err(|error| Failure::io(folder.display(), &error))?;
+        let ended = |name: &str| state.get(name).map(Stream::outcome);
+        let status = Status::new(Arc::new(plan), Arc::new(graph), kept.journal(), kept.lives(), ended);
+        Ok(Self { status, state, kept })
     }
 
     /// How many of a stream's tasks are done, and of how many: its agent's own list, else what the plan says.
     pub fn tasks(&self, at: usize) -> Option<(usize, usize)> {
-        let stream = &self.plan.streams[at];
+        let stream = &self.status.plan.streams[at];
         let listed = self
             .state
             .get(&stream.name)
@@ -96,7 +63,7 @@ impl Run {
             return Some((done, listed.len()));
         }
         let tasks = stream.tasks? as usize;
-        let done = if self.fates[at] == Fate::Well {
+        let done = if self.status.fates[at] == Fate::Well {
             tasks
         } else {
             stream.done.unwrap_or(0) as usize
@@ -106,16 +73,35 @@ impl Run {
 
     /// How a stream ended, or how far it is, in a word.
     fn word(&self, at: usize) -> &'static str {
-        match self.fates[at] {
-            Fate::Waiting => "waiting",
-            Fate::Running => "running",
-            Fate::Well => "done",
-            Fate::Failed => {
-                let outcome = self.state.get(&self.plan.streams[at].name).and_then(Stream::outcome);
+        match self.status.conditions[at] {
+            Condition::After(_) | Condition::Lock(..) | Condition::Job | Condition::Ready => "waiting",
+            Condition::Running => "running",
+            Condition::Well => "done",
+            Condition::Failed => {
+                let name = &self.status.plan.streams[at].name;
+                let outcome = self.state.get(name).and_then(Stream::outcome);
                 outcome.map_or("failed", Outcome::as_str)
             }
-            Fate::Skipped => "skipped",
-            Fate::Unneeded => "not needed",
+            Condition::Skipped(_) => "skipped",
+            Condition::Unneeded => "not needed",
+            Condition::Unbegun => "not begun",
+            Condition::Cut => "cut short",
+        }
+    }
+
+    /// What a stream waits for, or why it does not run; of one that failed, why.
+    fn why(&self, at: usize) -> String {
+        let why = self.status.why(at);
+        match &self.status.conditions[at] {
+            Condition::After(others) => format!("waits for {}", self.status.names(others)),
+            Condition::Lock(..) | Condition::Job => format!("waits {why}"),
+            Condition::Skipped(_) => view::clean(&why).into_owned(),
+            Condition::Failed => {
+                let stream = self.state.get(&self.status.plan.streams[at].name);
+                let end = stream.and_then(|stream| stream.end.as_ref());
+                end.map_or_else(String::new, |end| view::clean(&end.exit.because).into_owned())
+            }
+            _ => String::new(),
         }
     }
 }
@@ -123,43 +109,27 @@ impl Run {
 /// The streams by phase, who waits for whom, what to do next.
 pub fn status(folder: &Path, roles: &Roles, color: bool) -> Result<String, Failure> {
     let run = Run::read(folder, roles)?;
-    let plan = &run.plan;
+    let Status { plan, fates, .. } = &run.status;
     let all: Vec<usize> = (0..plan.streams.len()).collect();
-    let mut text = format!("{}  {}\n", plan.name, share(&run, &all, color));
+    let mut text = format!("{}  {}\n", plan.name, share(&run.status, &all, color));
     let width = plan.streams.iter().map(|stream| stream.name.len()).max().unwrap_or(0);
-    for (title, members) in groups(&run) {
-        let _ = writeln!(text, "\n{title}  {}", share(&run, &members, color));
+    for Group { title, members } in run.status.groups() {
+        let _ = writeln!(text, "\n{title}  {}", share(&run.status, &members, color));
         for at in members {
-            let stream = &plan.streams[at];
             let mut line = format!(
                 "  {} {:width$}  {:10}",
-                mark(run.fates[at], color),
-                stream.name,
+                mark(fates[at], color),
+                name(plan, at),
                 run.word(at)
             );
             if let Some((done, tasks)) = run.tasks(at) {
                 let _ = write!(line, "  {} {done}/{tasks}", bar(done, tasks));
             }
-            let open = |other: &&usize| matches!(run.fates[**other], Fate::Waiting | Fate::Running);
-            let waits: Vec<&str> = run
-                .graph
-                .before(at)
-                .iter()
-                .filter(open)
-                .map(|&other| name(plan, other))
-                .collect();
-            if run.fates[at] == Fate::Waiting && !waits.is_empty() {
-                let _ = write!(line, "  waits for {}", waits.join(", "));
-            }
-            if let Some(end) = run.state.get(&stream.name).and_then(|stream| stream.end.as_ref())
-                && run.fates[at] == Fate::Failed
-            {
-                let _ = write!(line, "  {}", view::clean(&end.exit.because));
-            }
+            let _ = write!(line, "  {}", run.why(at));
             let _ = writeln!(text, "{}", line.trim_end());
         }
     }
-    for (stream, code) in run.journal.undone() {
+    for (stream, code) in run.kept.journal().undone() {
         let how = match code {
             None => "was begun and has no end".to_owned(),
             Some(0) => "was taken back".to_owned(),
@@ -167,52 +137,25 @@ pub fn status(folder: &Path, roles: &Roles, color: bool) -> Result<String, Failu
         };
         let _ = writeln!(text, "\n{}: {how}", view::clean(stream));
     }
-    let _ = writeln!(text, "\n{}", next(&run));
+    let next = way_out(&run.status, folder).unwrap_or_else(|| next(&run.status, folder));
+    let _ = writeln!(text, "\n{next}");
     Ok(text)
 }
 
-/// The streams of each phase, those without one by their level.
-pub fn groups(run: &Run) -> Vec<(String, Vec<usize>)> {
-    groups_of(&run.plan, &run.graph)
-}
-
-/// The same, of a plan.
-pub fn groups_of(plan: &Plan, graph: &Graph) -> Vec<(String, Vec<usize>)> {
-    let mut all = Vec::new();
-    for phase in Phase::ALL {
-        let members = (0..plan.streams.len()).filter(|&at| plan.streams[at].phase == Some(*phase));
-        all.push((phase.as_str().to_owned(), members.collect()));
-    }
-    for (level, members) in (1..).zip(graph.levels()) {
-        let members = members.into_iter().filter(|&at| plan.streams[at].phase.is_none());
-        all.push((format!("level {level}"), members.collect()));
-    }
-    all.retain(|(_, members): &(String, Vec<usize>)| !members.is_empty());
-    all
-}
-
 /// What to do next.
-fn next(run: &Run) -> String {
-    let plan = &run.plan;
-    let names = |wanted: Fate| -> Vec<&str> {
-        let all = (0..plan.streams.len()).filter(|&at| run.fates[at] == wanted);
-        all.map(|at| name(plan, at)).collect()
+fn next(status: &Status, folder: &Path) -> String {
+    let names = |all: Vec<usize>| -> Vec<&str> { all.into_iter().map(|at| name(&status.plan, at)).collect() };
+    let running = names(status.named(Fate::Running));
+    let waiting = status.named(Fate::Waiting).into_iter();
+    let free = |at: &usize| {
+        use Condition::{Job, Lock, Ready};
+        matches!(status.conditions[*at], Ready | Job | Lock(_, None))
     };
-    let running = names(Fate::Running);
-    let waiting = (0..plan.streams.len()).filter(|&at| run.fates[at] == Fate::Waiting);
-    let ready = waiting.filter(|&at| run.graph.decide(plan, at, &run.fates) == Decision::Start);
-    let ready: Vec<&str> = ready.map(|at| name(plan, at)).collect();
-    let unwell: Vec<&str> = run
-        .graph
-        .unwell(&run.fates)
-        .into_iter()
-        .map(|at| name(plan, at))
-        .collect();
-    let failed: Vec<&str> = unwell
-        .iter()
-        .copied()
-        .filter(|name| names(Fate::Failed).contains(name))
-        .collect();
+    let ready = names(waiting.filter(free).collect());
+    let unwell = status.graph.unwell(&status.fates);
+    let failed = unwell.iter().copied().filter(|&at| status.fates[at] == Fate::Failed);
+    let failed = names(failed.collect());
+    let unwell = names(unwell);
     match (running.as_slice(), ready.as_slice(), failed.as_slice()) {
         (_, _, [_, ..]) => {
             let others = if running.is_empty() {
@@ -222,7 +165,9 @@ fn next(run: &Run) -> String {
             };
             format!("next: see why {} did not end well{others}", failed.join(", "))
         }
+        _ if matches!(&status.stage, Stage::Over { verdict, .. } if verdict == "met") => "all is done".to_owned(),
         ([], [], []) if unwell.is_empty() => "all is done".to_owned(),
+        ([], [], []) if status.is_over() => format!("next: go on with {}", resume(folder)),
         ([], [], []) => format!("next: nothing can start: {} did not come about", unwell.join(", ")),
         ([], ready, []) => format!("next: {} can start", ready.join(", ")),
         (running, [], []) => format!("next: wait for {}", running.join(", ")),
@@ -234,16 +179,9 @@ fn name(plan: &Plan, at: usize) -> &str {
     &plan.streams[at].name
 }
 
-/// How much of several streams is done, those that another one stood in for included: a bar, and numbers.
-fn share(run: &Run, members: &[usize], color: bool) -> String {
-    let done = members
-        .iter()
-        .filter(|&&at| matches!(run.graph.settled(at, &run.fates), Fate::Well | Fate::Unneeded))
-        .count();
-    let bad = members
-        .iter()
-        .filter(|&&at| matches!(run.graph.settled(at, &run.fates), Fate::Failed | Fate::Skipped))
-        .count();
+/// How much of several streams is done: a bar, and numbers.
+fn share(status: &Status, members: &[usize], color: bool) -> String {
+    let (done, bad) = (status.done(members), status.bad(members));
     let (open, close) = if color && bad > 0 {
         ("\x1b[31m", "\x1b[0m")
     } else {

@@ -1,10 +1,10 @@
 //! A plan or a run as a task list.
 
 use crate::documents::{plan, wrong};
-use crate::status::{Run, groups, groups_of};
+use crate::status::Run;
 use harmony::agent::TaskState;
 use harmony::cli::Failure;
-use harmony::plan::{Fate, Graph, Plan};
+use harmony::plan::{Fate, Graph, Group, Plan, groups};
 use harmony::role::Roles;
 use harmony::view;
 use serde_json::json;
@@ -24,15 +24,15 @@ struct Task {
 pub fn todo(path: &Path, json: bool, roles: &Roles) -> Result<String, Failure> {
     let (title, groups) = if path.is_dir() {
         let run = Run::read(path, roles)?;
-        let tasks = groups(&run).into_iter().map(|(title, members)| {
+        let tasks = run.status.groups().into_iter().map(|Group { title, members }| {
             let tasks = members.into_iter().map(|at| of_run(&run, at)).collect();
             (title, tasks)
         });
-        (run.plan.name.clone(), tasks.collect::<Vec<_>>())
+        (run.status.plan.name.clone(), tasks.collect::<Vec<_>>())
     } else {
         let plan = plan(path, roles)?;
         let graph = Graph::new(&plan).map_err(|_| wrong("the plan has a circle"))?;
-        let tasks = groups_of(&plan, &graph).into_iter().map(|(title, members)| {
+        let tasks = groups(&plan, &graph).into_iter().map(|Group { title, members }| {
             let tasks = members.into_iter().map(|at| of_plan(&plan, at)).collect();
             (title, tasks)
         });
@@ -63,8 +63,8 @@ fn of_plan(plan: &Plan, at: usize) -> Task {
 }
 
 fn of_run(run: &Run, at: usize) -> Task {
-    let mut task = of_plan(&run.plan, at);
-    (task.state, task.remark) = match run.fates[at] {
+    let mut task = of_plan(&run.status.plan, at);
+    (task.state, task.remark) = match run.status.fates[at] {
         Fate::Waiting => (TaskState::Pending, None),
         Fate::Running => (TaskState::Active, None),
         Fate::Well => (TaskState::Done, None),
@@ -74,7 +74,7 @@ fn of_run(run: &Run, at: usize) -> Task {
     };
     let steps = run
         .state
-        .get(&run.plan.streams[at].name)
+        .get(&run.status.plan.streams[at].name)
         .map(|stream| stream.tasks.clone());
     task.steps = steps.unwrap_or_default();
     task

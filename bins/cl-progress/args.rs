@@ -37,6 +37,10 @@ pub struct Args {
     /// their readers. One that is empty as yet is waited in; one that is not there is an error. A folder that holds
     /// nothing but run folders stands for the newest of them, which is the one where a stream began last.
     ///
+    /// Of the run of a plan, as cl-run(1) keeps it, all streams are shown from the beginning: what each waits for, or why it
+    /// does not run, and how far the plan's phases or levels are. The streams stand in the plan's order where all have
+    /// room. Such a run is over when cl-run says so, or is gone.
+    ///
     /// Where there is no such file, RUN is looked up in $XDG_STATE_HOME/cl/runs (~/.local/state/cl/runs): a folder of
     /// that name (latest, say), or the newest of those named TIME-RUN. Without RUN, and with a terminal for stdin, the
     /// newest run there is shown. Which one it is, is then told on stderr.
@@ -130,7 +134,7 @@ pub const MANUAL: &manual::Sections = &[
             Item("○", "Being stopped."),
             Item("✓", "Succeeded."),
             Item("✗", "Failed."),
-            Item("–", "Cancelled."),
+            Item("–", "Cancelled, skipped, or not needed."),
             Item("?", "Ended, nobody knows how."),
             Item("·", "Not begun."),
             Item("◦", "Kept, and waiting for its next prompt."),
@@ -151,7 +155,10 @@ pub const MANUAL: &manual::Sections = &[
                 "Enter",
                 "Open what the chosen stream said, on the whole screen: as much as is kept, 128 KiB. Up, Down, Page Up, Page Down, Home and End scroll; at its end it follows what comes. Left and Right open another stream; Escape or q leads back. A text that is open when the run ends stays open, unless a pipe goes on behind us.",
             ),
-            Item("s", "Sort by need, time, cost or name."),
+            Item(
+                "s",
+                "Sort by need (which is the plan's order, where all of it has room), time, cost or name.",
+            ),
             Item("Escape", "Choose none."),
             Item(
                 "q",

@@ -4,7 +4,8 @@ use harmony::line::Ts;
 use harmony::state::{State, Stream};
 use harmony::sys::terminal::Terminal;
 use harmony::view::{
-    Act, Board, Changes, Frame, Keys, Look, Screen, alive, change, command_free, day, entry, object, total,
+    Act, Board, Changes, Frame, Keys, Look, Screen, alive, change, command_free, day, entry, groups, object,
+    time_of_day, total,
 };
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -157,6 +158,8 @@ pub struct Log {
     changes: Changes,
     /// The day that the last line is of, as it was told.
     day: String,
+    /// How many phases or levels of the plan are done, as it was told last.
+    groups: Option<usize>,
     /// When each stream was last told of.
     said: HashMap<usize, Instant>,
     pending: Vec<u8>,
@@ -174,6 +177,7 @@ impl Log {
             ended: HashMap::new(),
             changes: Changes::default(),
             day: String::new(),
+            groups: None,
             said: HashMap::new(),
             pending: Vec::new(),
             left_out: 0,
@@ -181,8 +185,24 @@ impl Log {
         }
     }
 
+    /// There is news of the plan that the streams belong to: tells how far its phases are, and who will not run.
+    pub fn planned(&mut self, state: &State, at: Ts, look: &Look) {
+        let done = state.groups.iter().filter(|group| group.done == group.of).count();
+        let groups = groups(state);
+        if self.groups.replace(done) != Some(done) && !self.json && !groups.is_empty() {
+            self.line(&format!("{} {groups}", time_of_day(at, &look.zone)), at, look);
+        }
+        for (place, stream) in look.streams(state).filter(|(_, stream)| !stream.has_begun()) {
+            self.told(place, stream, at, look);
+        }
+    }
+
     /// A line of this stream was read: tells what changed.
     pub fn told(&mut self, place: usize, stream: &Stream, at: Ts, look: &Look) {
+        // Who waits for others is told of by these.
+        if !self.json && !stream.has_begun() && !stream.is_over() {
+            return;
+        }
         if self.changes.look(place, stream, self.json) {
             self.said.insert(place, Instant::now());
             if self.json {
@@ -211,7 +231,7 @@ impl Log {
         };
         let quiet = look.streams(state).filter(|(place, _)| !said(place));
         if self.json {
-            let running = quiet.filter(|(_, stream)| stream.outcome().is_none());
+            let running = quiet.filter(|(_, stream)| stream.has_begun() && !stream.is_over());
             let objects: Vec<String> = running.map(|(_, stream)| object(stream, now).to_string()).collect();
             for object in objects {
                 self.say(&object);

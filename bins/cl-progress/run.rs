@@ -9,7 +9,7 @@ use crate::signals::{self, DRAWING, Signals};
 use crate::watch::Watch;
 use harmony::cli::{Failure, complain, reason};
 use harmony::line::{Name, Ts, header};
-use harmony::run::{find, newest, runs_folder};
+use harmony::run::{Kept, find, newest, runs_folder, way_out};
 use harmony::source::{Named, Place, Sources, Step};
 use harmony::state::Stream;
 use harmony::sys::startup::was_closed;
@@ -170,6 +170,7 @@ fn watch(args: &Args, at: Option<Ts>, how: How, surroundings: Surroundings, repo
         pump = Some(std::thread::spawn(move || pump::run(Some(copy))));
         read
     });
+    let kept = kept(args.run.as_deref(), Kept::follow)?;
     let mut fold = Fold::new(args.agent, passes, reports.any());
     fold.until(at);
     if how == How::Tty {
@@ -187,9 +188,17 @@ fn watch(args: &Args, at: Option<Ts>, how: How, surroundings: Surroundings, repo
         pump,
         follows: args.run.is_some(),
         reports,
+        kept,
     }
     .run()?;
     Ok(if seen.failed { 1 } else { code(seen.signal) })
+}
+
+/// The plan's run that a folder may hold.
+fn kept(run: Option<&Path>, open: impl FnOnce(&Path) -> io::Result<Kept>) -> Result<Option<Kept>, Failure> {
+    let folder = run.filter(|run| run.is_dir());
+    let kept = folder.map(|folder| open(folder).map_err(|error| Failure::io(folder.display(), &error)));
+    kept.transpose()
 }
 
 fn code(signal: Option<i32>) -> u8 {
@@ -285,7 +294,18 @@ fn once(args: &Args, at: Option<Ts>, reports: &Reports, actions: bool) -> Result
             fold.joined(id, name, shown, source.regular);
         }
     }
-    if args.run.is_none() {
+    // Looked at last, so that it knows of every start that the files tell.
+    let kept = kept(args.run.as_deref(), Kept::open)?;
+    let status = kept.as_ref().and_then(|kept| match at {
+        Some(at) => kept.status_at(at.seconds(), &fold.state),
+        None => kept.status(&fold.state),
+    });
+    let mut cut = None;
+    if let (Some(status), Some(kept)) = (&status, &kept) {
+        fold.state.plan(status);
+        cut = way_out(status, kept.folder());
+    }
+    if args.run.is_none() || cut.is_some() {
         fold.state.finish();
     }
     let look = Look {
@@ -296,7 +316,11 @@ fn once(args: &Args, at: Option<Ts>, reports: &Reports, actions: bool) -> Result
     };
     let now = at.unwrap_or_else(Ts::now);
     failed |= !reports.write(&fold.state, now, &look);
-    match io::stdout().write_all(frame(args.progress, &fold, now, &look, actions).as_bytes()) {
+    let written = io::stdout().write_all(frame(args.progress, &fold, now, &look, actions).as_bytes());
+    if let Some(cut) = cut {
+        complain("cl-progress", &cut);
+    }
+    match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::io("stdout", &error)),
         _ => Ok(u8::from(failed)),
     }

@@ -7,6 +7,7 @@ use crate::reports::Reports;
 use crate::signals::Signals;
 use harmony::cli::{Failure, complain, reason};
 use harmony::line::Ts;
+use harmony::run::{Kept, way_out};
 use harmony::source::{Sources, Step};
 use harmony::state::Stream;
 use harmony::view::{Act, Look};
@@ -28,6 +29,10 @@ const ALIVE: Duration = Duration::from_secs(60);
 
 /// So many lines between two frames are taken all at once; fewer as they come.
 const BUSY: usize = 20;
+
+/// What the sources tell us of: our own calls, and news of a plan's run.
+const CALLS: u32 = 0;
+const NEWS: u32 = 1;
 
 const SIGNAL: u64 = 0;
 const WAKE: u64 = 1;
@@ -51,6 +56,8 @@ pub struct Watch {
     pub follows: bool,
     /// What is to be written at the end.
     pub reports: Reports,
+    /// The run of a plan that the folder holds, or may come to hold.
+    pub kept: Option<Kept>,
 }
 
 /// How it ended.
@@ -75,6 +82,12 @@ struct Loop {
     hasty: bool,
     /// Whether all streams have ended.
     complete: bool,
+    /// Whether there is news of the plan's run, when it was looked at last, and whether all lines were read since.
+    news: bool,
+    looked: Option<Instant>,
+    fresh: bool,
+    /// What is known of the plan's run, where there is one: whether it is over.
+    planned: Option<bool>,
     /// When it was last drawn.
     drawn: Instant,
     signal: Option<i32>,
@@ -89,6 +102,12 @@ impl Loop {
         self.lines > 0 || self.stale
     }
 
+    /// When news of a plan's run is looked at: at once, but not more often than the picture is drawn.
+    fn news_due(&self, interval: Duration) -> Option<Instant> {
+        let due = self.looked.map_or_else(Instant::now, |looked| looked + interval);
+        self.news.then_some(due)
+    }
+
     fn shown(&mut self, now: Instant) {
         (self.lines, self.stale, self.hasty, self.drawn) = (0, false, false, now);
     }
@@ -100,8 +119,13 @@ impl Watch {
         let failed = |error: io::Error| Failure::io("epoll", &error);
         let calls = self.listen().map_err(failed)?;
         self.sources
-            .watch_also(calls.0.as_fd(), EpollFlags::EPOLLIN, 0)
+            .watch_also(calls.0.as_fd(), EpollFlags::EPOLLIN, CALLS)
             .map_err(failed)?;
+        if let Some(news) = self.kept.as_ref().and_then(Kept::fd) {
+            self.sources
+                .watch_also(news, EpollFlags::EPOLLIN, NEWS)
+                .map_err(failed)?;
+        }
         let start = Instant::now();
         let mut turn = Loop {
             calls,
@@ -110,6 +134,10 @@ impl Watch {
             stale: true,
             hasty: false,
             complete: false,
+            news: self.kept.is_some(),
+            looked: None,
+            fresh: false,
+            planned: None,
             drawn: start.checked_sub(self.interval).unwrap_or(start),
             signal: None,
             over: false,
@@ -119,6 +147,7 @@ impl Watch {
         while !turn.over {
             self.turn(&mut turn).map_err(failed)?;
         }
+        let way_out = self.cut_short(&mut turn);
         // The pump's pipe has ended, so it has; unless we are in a hurry, and it goes with us.
         let pumped = self.pump.take().filter(|_| turn.ended).map(JoinHandle::join);
         let whole = !matches!(pumped, Some(Ok(Ok(Over::Reader))));
@@ -132,6 +161,9 @@ impl Watch {
         self.linger(&mut turn).map_err(failed)?;
         self.end(&turn, whole);
         turn.failed |= !self.reports.write(&self.fold.state, self.now(), &self.look);
+        if let Some(way_out) = way_out {
+            complain("cl-progress", &way_out);
+        }
         match pumped {
             Some(Ok(Err(failure))) => Err(failure),
             _ => Ok(Seen {
@@ -158,7 +190,16 @@ impl Watch {
     /// Takes one step of the input, and shows what is due.
     fn turn(&mut self, turn: &mut Loop) -> io::Result<()> {
         let now = Instant::now();
-        let due = self.due(turn, now).into_iter().chain(self.escape()).min();
+        let news = turn.news_due(self.interval);
+        // What was found out is acted upon once all is read that was there by then.
+        let over = (turn.fresh || turn.planned == Some(true)).then_some(now);
+        let due = self
+            .due(turn, now)
+            .into_iter()
+            .chain(self.escape())
+            .chain(news)
+            .chain(over)
+            .min();
         let wait = due.map(|due| due.saturating_duration_since(now));
         let (look, output, lines) = (&self.look, &mut self.output, &mut turn.lines);
         let mut told = |place: usize, stream: &Stream, at: Ts| {
@@ -181,9 +222,15 @@ impl Watch {
                 turn.failed = true;
                 complain("cl-progress", &format!("{what}: {}", reason(&error)));
             }
+            Step::Other(token) if token == u64::from(NEWS) => {
+                if let Some(kept) = &mut self.kept {
+                    turn.news |= kept.hear()?;
+                }
+            }
             Step::Other(_) => called = true,
             Step::Quiet => quiet = true,
-            Step::Awaited(_) | Step::Late => {}
+            Step::Late => quiet = self.kept.is_some(),
+            Step::Awaited(_) => {}
             Step::Ended => (turn.over, turn.ended) = (true, true),
         }
         if let Some(id) = joined {
@@ -194,8 +241,15 @@ impl Watch {
         if called {
             self.calls(turn, Some(Duration::ZERO))?;
         }
+        // What a run's end tells of was written before it: all of that has been read once it is quiet again.
+        let over = turn.planned;
+        turn.fresh &= !quiet;
+        if turn.news_due(self.interval).is_some_and(|due| due <= Instant::now()) {
+            self.look_at_the_run(turn);
+        }
         if quiet {
-            let complete = self.look.all_ended(&self.fold.state);
+            let ended = || turn.planned.is_none() && self.look.all_ended(&self.fold.state);
+            let complete = !turn.news && !turn.fresh && over.unwrap_or_else(ended);
             // Whoever waits for this may write to the same terminal now: the picture is first, if it can be.
             turn.hasty = complete && !turn.complete;
             turn.complete = complete;
@@ -211,12 +265,46 @@ impl Watch {
         Ok(())
     }
 
+    /// Reads what there is new of a plan's run, and takes it into the picture.
+    fn look_at_the_run(&mut self, turn: &mut Loop) {
+        (turn.news, turn.fresh, turn.looked) = (false, true, Some(Instant::now()));
+        let Some(kept) = &mut self.kept else { return };
+        if let Err(error) = kept.look() {
+            turn.failed = true;
+            complain(
+                "cl-progress",
+                &format!("{}: {}", kept.folder().display(), reason(&error)),
+            );
+        }
+        let status = match self.at {
+            Some(at) => kept.status_at(at.seconds(), &self.fold.state),
+            None => kept.status(&self.fold.state),
+        };
+        let Some(status) = status else { return };
+        self.fold.state.plan(&status);
+        // Where another time is shown, its end is no matter.
+        turn.planned = self.at.is_none().then(|| status.is_over());
+        turn.stale = true;
+        if let Output::Log(log) = &mut self.output {
+            log.planned(&self.fold.state, Ts::now(), &self.look);
+        }
+    }
+
+    /// Of a run that was cut short, how to go on with it; its streams that have no end are lost.
+    fn cut_short(&mut self, turn: &mut Loop) -> Option<String> {
+        let kept = self.kept.as_ref().filter(|_| self.at.is_none())?;
+        let way_out = way_out(&kept.status(&self.fold.state)?, kept.folder())?;
+        turn.stale |= !self.look.all_ended(&self.fold.state);
+        self.fold.state.finish();
+        Some(way_out)
+    }
+
     /// When something is to be shown even if nothing comes.
     fn due(&self, turn: &Loop, now: Instant) -> Option<Instant> {
         let running = || {
             self.look
                 .streams(&self.fold.state)
-                .any(|(_, stream)| stream.outcome().is_none())
+                .any(|(_, stream)| stream.has_begun() && !stream.is_over())
         };
         match &self.output {
             Output::Nowhere => None,
@@ -438,7 +526,8 @@ impl Watch {
             }
             Output::Log(log) => {
                 for (place, stream) in look.streams(state) {
-                    log.told(place, stream, stream.ended.unwrap_or(stream.last_seen), look);
+                    let last = if stream.has_begun() { stream.last_seen } else { now };
+                    log.told(place, stream, stream.ended.unwrap_or(last), look);
                 }
                 log.total(state, look);
                 Ok(())

@@ -6,6 +6,7 @@
 
 use harmony::line::Ts;
 use harmony::plan::{Act, Entry, Journal};
+use harmony::run::JOURNAL;
 use harmony::sink::Syncer;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;
@@ -13,9 +14,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-
-/// The name in the run's folder.
-const NAME: &str = "journal";
 
 /// A journal that is ours to write.
 pub struct Log {
@@ -38,7 +36,7 @@ impl Log {
             options.read(true).append(append).write(true).create(true).mode(0o600);
             options
         };
-        let file = options(true).truncate(false).open(folder.join(NAME))?;
+        let file = options(true).truncate(false).open(folder.join(JOURNAL))?;
         let lock = Flock::lock(file.try_clone()?, FlockArg::LockExclusiveNonblock)
             .map_err(|(_, error)| io::Error::from(error))?;
         let mut text = vec![0; file.metadata()?.len() as usize];
@@ -85,7 +83,7 @@ impl Log {
     /// Has the disk take what was written, without waiting for it.
     pub fn sync_later(&mut self) {
         if std::mem::take(&mut self.dirty) {
-            self.syncer.sync(NAME, &self.file);
+            self.syncer.sync(JOURNAL, &self.file);
         }
     }
 

@@ -3,14 +3,15 @@
 use crate::args::Args;
 use crate::journal::Log;
 use crate::pump::Pump;
-use crate::run::{Run, Setting};
+use crate::run::{Run, Setting, at_once};
 use crate::worktree::hold;
 use crate::{add, dry, launch};
 use harmony::cli::{self, Failure, reason};
 use harmony::plan::{Act, Entry, Graph, Journal, Plan};
 use harmony::role::Roles;
 use harmony::run::{
-    Document, durations, earlier, filled_up, fresh_name, plan_of_run, read_plan, runs_folder, state_folder,
+    Document, HELD, JOURNAL, durations, earlier, filled_up, fresh_name, plan_of_run, read_plan, runs_folder,
+    state_folder,
 };
 use harmony::sink::Folder;
 use harmony::sys::fds::stay_open;
@@ -24,9 +25,6 @@ use std::path::{Path, PathBuf};
 
 /// The plan is wrong.
 const WRONG: u8 = 2;
-
-/// Held open by everything that a run has started.
-const HELD: &str = ".held";
 
 /// Runs what the command line asks for; gives the exit code.
 pub fn run(args: &Args) -> Result<u8, Failure> {
@@ -53,7 +51,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     }
     let held = held(&folder)?;
     let cwd = std::env::current_dir().unwrap_or_default();
-    log.note(begin(&document.plan, &cwd));
+    log.note(begin(args, &document.plan, &cwd));
     go(args, &roles, document, (folder, held), (log, journal), signals)
 }
 
@@ -71,7 +69,7 @@ fn resume(args: &Args, run: &Path, roles: &Roles) -> Result<u8, Failure> {
     });
     let began = began.unwrap_or_else(|| std::env::current_dir().unwrap_or_default());
     std::env::set_current_dir(&began).map_err(|error| Failure::io(began.display(), &error))?;
-    log.note(begin(&document.plan, &began));
+    log.note(begin(args, &document.plan, &began));
     go(args, roles, document, (folder, held), (log, journal), signals)
 }
 
@@ -134,12 +132,13 @@ fn wrong(message: String) -> Failure {
     Failure { message, code: WRONG }
 }
 
-fn begin(plan: &Plan, cwd: &Path) -> Act {
+fn begin(args: &Args, plan: &Plan, cwd: &Path) -> Act {
     Act::Begin {
         v: 1,
         plan: plan.name.clone(),
         pid: std::process::id() as i32,
         cwd: cwd.display().to_string(),
+        jobs: at_once(args, plan),
     }
 }
 
@@ -200,7 +199,7 @@ fn open_journal(folder: &Path) -> Result<(Log, Journal), Failure> {
             message: format!("{}: it runs, in another process", folder.display()),
             code: 1,
         },
-        _ => Failure::io(folder.join("journal").display(), &error),
+        _ => Failure::io(folder.join(JOURNAL).display(), &error),
     })
 }
 

@@ -17,7 +17,7 @@ use harmony::cli::{self, Failure, reason};
 use harmony::line::Outcome;
 use harmony::plan::{Act, Format, Graph, Journal, Plan, Schedule, Settled, Standing};
 use harmony::role::Roles;
-use harmony::run::Nursery;
+use harmony::run::{JOURNAL, Nursery};
 use harmony::sink::Folder;
 use harmony::worker::{Heard, Signals};
 use nix::sys::signal::Signal;
@@ -100,10 +100,7 @@ impl<'a> Run<'a> {
         nursery: Nursery,
         joblog: Option<File>,
     ) -> io::Result<Self> {
-        let jobs = match set.args.jobs.unwrap_or(plan.jobs) {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            jobs => jobs as usize,
-        };
+        let jobs = at_once(set.args, &plan);
         let now = Instant::now();
         let limits = [plan.wait.as_ref().and_then(|wait| wait.timeout()), set.args.max_time];
         let timeout = limits.into_iter().flatten().filter(|limit| !limit.is_zero()).min();
@@ -324,7 +321,7 @@ impl<'a> Run<'a> {
     fn finish(mut self) -> Result<u8, Failure> {
         let ending = self.ending.take().unwrap_or(Ending::Met);
         ending.tell();
-        let journal = self.set.folder.join("journal");
+        let journal = self.set.folder.join(JOURNAL);
         let own = |error: io::Error| Failure::io(journal.display(), &error);
         self.log.write().map_err(own)?;
         if !matches!(ending, Ending::Met) && (self.set.args.undo || self.undoing) {
@@ -359,6 +356,14 @@ impl<'a> Run<'a> {
                 }
             }
         }
+    }
+}
+
+/// How many streams run at once at most.
+pub fn at_once(args: &Args, plan: &Plan) -> usize {
+    match args.jobs.unwrap_or(plan.jobs) {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        jobs => jobs as usize,
     }
 }
 

@@ -6,6 +6,7 @@ use crate::work::Work;
 use harmony::cli::{self, Failure};
 use harmony::line::Outcome;
 use harmony::plan::{Act, Journal};
+use harmony::run::JOURNAL;
 use harmony::sink::Folder;
 use std::fs;
 use std::io;
@@ -24,7 +25,7 @@ pub struct Rollback<'r, 'a> {
 impl<'r, 'a> Rollback<'r, 'a> {
     /// What the journal says has ended well and was not taken back.
     pub fn of(run: &'r mut Run<'a>) -> Result<Self, Failure> {
-        let path = run.set.folder.join("journal");
+        let path = run.set.folder.join(JOURNAL);
         let own = |error: io::Error| Failure::io(path.display(), &error);
         let journal = Journal::read(&fs::read(&path).map_err(own)?);
         // Those whose undo failed were told so; to try again may do more harm.
@@ -46,7 +47,7 @@ impl<'r, 'a> Rollback<'r, 'a> {
             if self.run.plan.streams[at].undo.is_empty() {
                 continue;
             }
-            let journal = self.run.set.folder.join("journal");
+            let journal = self.run.set.folder.join(JOURNAL);
             let own = |error: io::Error| Failure::io(journal.display(), &error);
             self.run.log.note(Act::Undo { stream: name.clone() });
             self.run.log.sync().map_err(own)?;

@@ -19,6 +19,10 @@ use std::time::Duration;
 /// over, for another may always appear; name the streams with --expect to know it sooner. In a run folder those seen
 /// count as all there are, so give --expect there while the run may still be starting. A stream that runs inside
 /// another (outer/inner) counts only where it is named.
+///
+/// The run of a plan, as cl-run(1) keeps it, is known from its beginning. Without an option that says otherwise its plan
+/// says what is enough; a stream that has not begun is waited for; one that will not run any more, and a run that was
+/// cut short, are told at once.
 #[derive(Debug, Parser)]
 #[command(
     name = "cl-wait",
@@ -117,7 +121,7 @@ pub const MANUAL: &manual::Sections = &[
             Item("1", "It can no longer be met."),
             Item("124", "Time is up."),
             Item("125", "cl-wait itself failed or was misused."),
-            Item("127", "There is no such TARGET."),
+            Item("127", "There is no such TARGET, or its plan has no such stream."),
             Item("128+N", "Signal N ended the wait."),
             Item("141", "The reader of the output went away."),
             Text("With --exit-code-from, that stream's own where the verdict is in."),
@@ -134,6 +138,8 @@ pub const MANUAL: &manual::Sections = &[
             Code("cl-merge <(cl-spawn a \"$q\") <(cl-spawn b --agent codex \"$q\") |\n  cl-wait --first -t 1m -o text"),
             Text("A run that another shell keeps in a folder:"),
             Code("cl-wait --expect main,context run/"),
+            Text("A run of a plan, as the plan wants it; or one of its streams, which may not have begun:"),
+            Code("cl-wait -o text ~/.local/state/cl/runs/latest\ncl-wait --need api -o text run/"),
             Text("The second answer of a kept worker, which takes its prompts from a FIFO:"),
             Code("echo 'And why?' >prompts\ncl-wait --turn=2 -o text main.ndjson"),
         ],

@@ -4,6 +4,7 @@ use crate::OURS;
 use harmony::cli::{Failure, reason};
 use harmony::line::Ts;
 use harmony::policy::More;
+use harmony::run::Kept;
 use harmony::source::{Id, Named, Place, Source, Sources};
 use harmony::state::State;
 use harmony::sys::{pidfd, startup};
@@ -23,6 +24,10 @@ pub struct Input {
     pub sources: Sources,
     pub old: Old,
     processes: Vec<Process>,
+    /// Folders, which hold plans' runs or may come to.
+    pub runs: Vec<Kept>,
+    /// Whether there is nothing else.
+    pub only_runs: bool,
     kind: Kind,
     turns: bool,
 }
@@ -71,6 +76,7 @@ impl Input {
     pub fn open(targets: &[OsString], turns: bool) -> Result<Self, Failure> {
         let mut processes = Vec::new();
         let mut named = Vec::new();
+        let mut runs = Vec::new();
         for target in targets {
             let shown = target.to_string_lossy();
             let none = |why: &str| Failure {
@@ -78,10 +84,16 @@ impl Input {
                 code: 127,
             };
             match Path::new(target).try_exists() {
-                Ok(true) => named.push(Named {
-                    name: None,
-                    place: Place::Path(target.into()),
-                }),
+                Ok(true) => {
+                    let path = Path::new(target);
+                    if path.is_dir() {
+                        runs.push(Kept::follow(path).map_err(|error| failed(&shown, &error))?);
+                    }
+                    named.push(Named {
+                        name: None,
+                        place: Place::Path(path.into()),
+                    });
+                }
                 Err(error) => return Err(none(&reason(&error))),
                 Ok(false) if shown.bytes().all(|byte| byte.is_ascii_digit()) => {
                     let fd = shown.parse().map_err(|_| Errno::ESRCH.into());
@@ -127,9 +139,19 @@ impl Input {
             old: Old::look(&sources),
             sources,
             processes,
+            only_runs: !runs.is_empty() && runs.len() == targets.len(),
+            runs,
             kind,
             turns,
         })
+    }
+
+    /// Has news of plans' runs told as [`harmony::source::Step::Other`] of `token`.
+    pub fn watch_runs(&mut self, token: u32) -> io::Result<()> {
+        for fd in self.runs.iter().filter_map(Kept::fd) {
+            self.sources.watch_also(fd, EpollFlags::EPOLLIN, token)?;
+        }
+        Ok(())
     }
 
     /// Makes the processes streams, and has their ends told as [`harmony::source::Step::Other`] from `first` on.

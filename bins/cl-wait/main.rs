@@ -3,6 +3,7 @@
 mod args;
 mod input;
 mod report;
+mod runs;
 mod signals;
 mod wait;
 mod watchdog;

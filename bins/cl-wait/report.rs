@@ -55,7 +55,7 @@ impl Ending {
 fn missing(state: &State, policy: &Policy) -> String {
     let counted = state.streams().iter().filter(|stream| policy.counts(state, stream));
     let open = counted
-        .filter(|stream| policy.ended(stream).is_none())
+        .filter(|stream| policy.is_open(stream))
         .map(|stream| stream.name.as_str());
     let named = policy.need.iter().chain(&policy.expect).map(String::as_str);
     let absent = named.filter(|name| state.get(name).is_none());
@@ -101,10 +101,18 @@ fn known(stream: &Stream, policy: &Policy) -> Map<String, Value> {
             add("because", json!("its stream stopped without telling its end"));
         }
         Phase::Waiting => drop(add("phase", json!("waiting"))),
+        Phase::Skipped => drop(add("phase", json!("skipped"))),
+        Phase::Unneeded => drop(add("phase", json!("unneeded"))),
         Phase::Running => drop(add("phase", json!("running"))),
         Phase::Retrying { .. } => drop(add("phase", json!("retrying"))),
         Phase::Parked { .. } => drop(add("phase", json!("parked"))),
         Phase::Stopping => drop(add("phase", json!("stopping"))),
+    }
+    if !stream.why().is_empty() {
+        add("because", json!(stream.why()));
+    }
+    if !stream.has_begun() {
+        return known;
     }
     add("attempts", json!(stream.attempt));
     add("lines", json!(stream.lines));

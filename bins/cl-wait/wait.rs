@@ -4,10 +4,12 @@ use crate::OURS;
 use crate::args::{Args, Output};
 use crate::input::{Input, failed};
 use crate::report::{self, Ending};
+use crate::runs::Runs;
 use crate::signals::{Asked, Signals};
 use crate::watchdog::Watchdog;
 use harmony::cli::{self, Failure, reason};
 use harmony::line::{Event, Name, Stamper, Ts, header, subtype};
+use harmony::plan::Standing;
 use harmony::policy::{Enough, More, Policy, Turns, Verdict};
 use harmony::sink::Shared;
 use harmony::source::Step;
@@ -103,6 +105,7 @@ struct Wait<'a> {
     cancelled: Option<(i32, Instant)>,
     partials: Option<Partials>,
     watchdog: Option<Watchdog>,
+    runs: Runs,
 }
 
 /// When the next `partial` is due.
@@ -153,12 +156,13 @@ impl<'a> Wait<'a> {
                 true => Some(Watchdog::start(deadline)?),
                 false => None,
             },
+            runs: Runs::default(),
             args,
         })
     }
 
     /// Has signals, processes and the leaving of our reader told among the lines. Signals come first, then our
-    /// stdout, then the processes.
+    /// stdout, then news of plans' runs, then the processes.
     fn watch(&mut self, input: &mut Input, signals: &Signals) -> io::Result<()> {
         signals.watch(|fd, events, token| input.sources.watch_also(fd, events, token))?;
         if let Some(stdout) = &self.stdout {
@@ -167,7 +171,9 @@ impl<'a> Wait<'a> {
                 .sources
                 .watch_also(stdout.fd(), EpollFlags::empty(), signals.count())?;
         }
-        input.watch_processes(&mut self.state, signals.count() + 1)
+        input.watch_runs(signals.count() + 1)?;
+        (self.runs.news, self.runs.alone) = (!input.runs.is_empty(), input.only_runs);
+        input.watch_processes(&mut self.state, signals.count() + 2)
     }
 
     fn until_the_verdict(&mut self, input: &mut Input, signals: &mut Signals) -> Result<Ending, Stop> {
@@ -221,13 +227,32 @@ impl<'a> Wait<'a> {
                     None => false,
                 },
                 Step::Other(token) if token == u64::from(signals.count()) => return Err(Stop::Reader),
+                Step::Other(token) if token == u64::from(signals.count()) + 1 => {
+                    for run in &mut input.runs {
+                        let heard = run.hear();
+                        self.runs.news |= heard.map_err(|error| Stop::Failed(failed("inotify", &error)))?;
+                    }
+                    false
+                }
                 Step::Other(token) => {
-                    let at = token - u64::from(signals.count()) - 1;
+                    let at = token - u64::from(signals.count()) - 2;
                     input.process_ended(&mut self.state, at as usize);
                     true
                 }
                 Step::Joined(_) | Step::Left(_) | Step::Awaited(_) => false,
-                Step::Quiet | Step::Late => true,
+                // What a run's journal tells of was written before it, and is read before anything is judged by it.
+                Step::Quiet | Step::Late if self.runs.news => {
+                    self.look(input)?;
+                    false
+                }
+                Step::Quiet | Step::Late => {
+                    self.runs.fresh = false;
+                    if self.runs.are_over() {
+                        self.state.finish();
+                        more = More::Never;
+                    }
+                    true
+                }
                 Step::Ended => {
                     self.state.finish();
                     (ended, more) = (true, More::Never);
@@ -240,7 +265,11 @@ impl<'a> Wait<'a> {
                 }
                 continue;
             }
-            if settled && let Some(ending) = self.judge(more) {
+            if settled
+                && !self.runs.news
+                && !self.runs.fresh
+                && let Some(ending) = self.judge(more)
+            {
                 return Ok(ending);
             }
             if let Some(ending) = self.late() {
@@ -248,6 +277,19 @@ impl<'a> Wait<'a> {
             }
             self.partial()?;
         }
+    }
+
+    /// Reads what is new of plans' runs, and takes it into the picture.
+    fn look(&mut self, input: &mut Input) -> Result<(), Stop> {
+        let looked = self.runs.look(input, &mut self.state);
+        looked
+            .and_then(|()| self.runs.check_names(self.args))
+            .map_err(Stop::Failed)?;
+        if let Some(wait) = self.runs.by_plan(self.args).and_then(|status| status.plan.wait.clone()) {
+            // The answers come in this order.
+            self.policy.need = wait.need;
+        }
+        Ok(())
     }
 
     /// Whether a signal leaves time to hear how the streams end: one that others hear, for the first time, with a
@@ -258,6 +300,9 @@ impl<'a> Wait<'a> {
 
     /// How long may be waited for the next line.
     fn patience(&self) -> Option<Duration> {
+        if self.runs.news || self.runs.fresh {
+            return Some(Duration::ZERO);
+        }
         if let Some((_, until)) = self.cancelled {
             return Some(until.saturating_duration_since(Instant::now()));
         }
@@ -304,7 +349,20 @@ impl<'a> Wait<'a> {
     }
 
     fn judge(&mut self, more: More) -> Option<Ending> {
-        match self.policy.judge(&self.state, more) {
+        let mut grace = self.args.grace;
+        let verdict = match self.runs.by_plan(self.args) {
+            Some(status) => {
+                grace = status.plan.wait.as_ref().map_or(grace, harmony::plan::Wait::grace);
+                match status.standing() {
+                    Standing::Waiting => Verdict::Waiting,
+                    Standing::Needed => Verdict::Needed,
+                    Standing::Met => return Some(Ending::Met),
+                    Standing::Unmet(because) => Verdict::Impossible(because),
+                }
+            }
+            None => self.policy.judge(&self.state, more),
+        };
+        match verdict {
             // Nobody knows what all of them are.
             Verdict::Met if self.unread && self.policy.enough == Enough::All && self.policy.expect.is_empty() => {
                 Some(Ending::Unmet("not every source could be read".to_owned()))
@@ -312,7 +370,6 @@ impl<'a> Wait<'a> {
             Verdict::Met => Some(Ending::Met),
             Verdict::Impossible(reason) => Some(Ending::Unmet(self.explain(reason))),
             Verdict::Needed => {
-                let grace = self.args.grace;
                 self.grace = self.grace.or_else(|| Instant::now().checked_add(grace));
                 None
             }
@@ -329,7 +386,10 @@ impl<'a> Wait<'a> {
                 "{reason}: its lines have no header; let cl-merge write it, as in `… | cl-merge | cl-wait`"
             );
         }
-        reason
+        match &self.runs.way_out {
+            Some(way_out) => format!("{reason}; {way_out}"),
+            None => reason,
+        }
     }
 
     /// What time has decided.

@@ -6,7 +6,7 @@
 mod turns;
 
 use crate::line::Outcome;
-use crate::state::{End, State, Stream};
+use crate::state::{End, Phase, State, Stream};
 use std::collections::BTreeSet;
 pub use turns::{Turn, Turns};
 
@@ -76,6 +76,8 @@ enum Fate {
     Open,
     Well,
     Bad,
+    /// It need not run, and counts neither way.
+    Void,
 }
 
 impl Policy {
@@ -98,6 +100,11 @@ impl Policy {
     pub fn counts(&self, state: &State, stream: &Stream) -> bool {
         let named = |names: &[String]| names.contains(&stream.name);
         named(&self.need) || named(&self.expect) || (self.expect.is_empty() && state.parent(&stream.name).is_none())
+    }
+
+    /// Whether it may still end well.
+    pub fn is_open(&self, stream: &Stream) -> bool {
+        self.fate(stream) == Fate::Open
     }
 
     /// Whether it ended well.
@@ -129,6 +136,8 @@ impl Policy {
 
     fn fate(&self, stream: &Stream) -> Fate {
         match self.ended(stream).map(|ended| ended.outcome) {
+            None if stream.phase == Phase::Skipped => Fate::Bad,
+            None if stream.phase == Phase::Unneeded => Fate::Void,
             None => Fate::Open,
             Some(Outcome::Success) => Fate::Well,
             Some(Outcome::Unknown) if self.trust => Fate::Well,
@@ -138,14 +147,15 @@ impl Policy {
 
     fn failed_need(&self, state: &State, more: More) -> Option<String> {
         self.need.iter().find_map(|name| match state.get(name) {
-            Some(stream) if self.fate(stream) == Fate::Bad => Some(self.why(stream)),
+            Some(stream) if matches!(self.fate(stream), Fate::Bad | Fate::Void) => Some(self.why(stream)),
             None if more == More::Never => Some(format!("{name} never appeared")),
             _ => None,
         })
     }
 
     fn all(&self, state: &State, more: More) -> Verdict {
-        let counted: Vec<&Stream> = self.counted(state).collect();
+        let counted = self.counted(state).filter(|stream| self.fate(stream) != Fate::Void);
+        let counted: Vec<&Stream> = counted.collect();
         if let Some(bad) = counted.iter().find(|stream| self.fate(stream) == Fate::Bad) {
             return Verdict::Impossible(self.why(bad));
         }
@@ -230,6 +240,8 @@ impl Policy {
             Some(Outcome::Lost) => format!("{name} stopped without telling its end"),
             Some(outcome) if because.is_empty() => format!("{name} ended as {}", outcome.as_str()),
             Some(outcome) => format!("{name} ended as {}: {because}", outcome.as_str()),
+            None if stream.phase == Phase::Skipped => format!("{name} does not run: {}", stream.why()),
+            None if stream.phase == Phase::Unneeded => format!("{name} need not run, so it does not"),
             None => format!("{name} has not ended"),
         }
     }

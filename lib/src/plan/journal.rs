@@ -3,7 +3,7 @@
 use super::{Fate, Plan};
 use crate::line::Outcome;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A line of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub enum Act {
         /// The folder that the plan's paths are relative to.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         cwd: String,
+        /// How many streams run at once at most; 0 where that is not told.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        jobs: usize,
     },
     /// Streams were added to the plan.
     Add {
@@ -87,6 +90,11 @@ pub enum Act {
     },
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 /// A journal as it was read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Journal {
@@ -94,6 +102,44 @@ pub struct Journal {
     pub entries: Vec<Entry>,
     /// How many lines could not be read; the last one may be torn, where the run was killed as it wrote.
     pub unread: usize,
+}
+
+/// What a journal tells of one stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// How far it is.
+    pub fate: Fate,
+    /// How it ended, where it did.
+    pub outcome: Option<Outcome>,
+    /// Why it was skipped.
+    pub because: String,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self::from(Fate::Waiting)
+    }
+}
+
+impl From<Fate> for Told {
+    fn from(fate: Fate) -> Self {
+        Self {
+            fate,
+            outcome: None,
+            because: String::new(),
+        }
+    }
+}
+
+impl Told {
+    /// It has ended so.
+    pub(super) fn ended(outcome: Outcome) -> Self {
+        let well = outcome == Outcome::Success;
+        Self {
+            outcome: Some(outcome),
+            ..Self::from(if well { Fate::Well } else { Fate::Failed })
+        }
+    }
 }
 
 impl Journal {
@@ -109,25 +155,70 @@ impl Journal {
         journal
     }
 
-    /// How far each stream of the plan is, as far as the journal tells.
-    pub fn fates(&self, plan: &Plan) -> Vec<Fate> {
-        let mut fates = vec![Fate::Waiting; plan.streams.len()];
+    /// Adds what was written since: whole lines.
+    pub fn extend(&mut self, text: &[u8]) {
+        let more = Self::read(text);
+        self.entries.extend(more.entries);
+        self.unread += more.unread;
+    }
+
+    /// What the journal tells of each stream of the plan. A run that goes on begins anew with all that did not end well,
+    /// or was taken back.
+    pub fn told(&self, plan: &Plan) -> Vec<Told> {
+        let names = plan.streams.iter().map(|stream| stream.name.as_str());
+        let index: HashMap<&str, usize> = names.zip(0..).collect();
+        let mut all = vec![Told::default(); plan.streams.len()];
+        let mut undone: HashSet<usize> = HashSet::new();
         for Entry { act, .. } in &self.entries {
-            let (stream, fate) = match act {
-                Act::Start { stream, .. } => (stream, Fate::Running),
-                Act::End { stream, outcome } if *outcome == Outcome::Success => (stream, Fate::Well),
-                Act::End { stream, .. } => (stream, Fate::Failed),
-                Act::Skip { stream, .. } => (stream, Fate::Skipped),
-                Act::Unneeded { stream } => (stream, Fate::Unneeded),
-                Act::Begin { .. } | Act::Add { .. } | Act::Undo { .. } | Act::Undone { .. } | Act::Finish { .. } => {
+            let (stream, told) = match act {
+                Act::Begin { .. } => {
+                    for (at, told) in all.iter_mut().enumerate() {
+                        if told.fate != Fate::Well || undone.remove(&at) {
+                            *told = Told::default();
+                        }
+                    }
                     continue;
                 }
+                Act::Start { stream, .. } => (stream, Told::from(Fate::Running)),
+                Act::End { stream, outcome } => (stream, Told::ended(*outcome)),
+                Act::Skip { stream, because } => {
+                    let because = because.clone();
+                    let told = Told {
+                        because,
+                        ..Told::from(Fate::Skipped)
+                    };
+                    (stream, told)
+                }
+                Act::Unneeded { stream } => (stream, Told::from(Fate::Unneeded)),
+                Act::Undone { stream, code: 0 } => {
+                    undone.extend(index.get(stream.as_str()));
+                    continue;
+                }
+                Act::Add { .. } | Act::Undo { .. } | Act::Undone { .. } | Act::Finish { .. } => continue,
             };
-            if let Some(at) = plan.streams.iter().position(|known| known.name == *stream) {
-                fates[at] = fate;
+            if let Some(&at) = index.get(stream.as_str()) {
+                undone.remove(&at);
+                all[at] = told;
             }
         }
-        fates
+        all
+    }
+
+    /// The last beginning, with when it was.
+    pub fn begun(&self) -> Option<(f64, &Act)> {
+        let mut entries = self.entries.iter().rev();
+        entries.find_map(|entry| matches!(entry.act, Act::Begin { .. }).then_some((entry.ts, &entry.act)))
+    }
+
+    /// How the run ended that was begun last: the verdict, and why it is not `met`.
+    pub fn finished(&self) -> Option<(&str, &str)> {
+        let last = self.entries.iter().rev();
+        let mut last = last.map_while(|Entry { act, .. }| match act {
+            Act::Begin { .. } => None,
+            Act::Finish { verdict, because } => Some(Some((verdict.as_str(), because.as_str()))),
+            _ => Some(None),
+        });
+        last.find_map(|finish| finish)
     }
 
     /// The streams whose `undo` has begun, with the exit code of those that have ended; without those that have been

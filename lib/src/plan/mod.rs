@@ -11,16 +11,19 @@ mod journal;
 mod near;
 mod read;
 mod schedule;
+mod status;
 mod template;
 mod tree;
 mod write;
 
 pub use graph::{Decision, Edge, Fate, Graph};
-pub use journal::{Act, Entry, Journal};
+pub use journal::{Act, Entry, Journal, Told};
 pub use read::KEYS;
 pub use schedule::{Schedule, Settled, Standing};
+pub use status::{Condition, Group, Stage, Status, groups};
 pub use template::{Place, fill, places};
 
+use crate::line::Name;
 use crate::role::{Role, Roles};
 use crate::units;
 use std::collections::BTreeMap;
@@ -265,6 +268,14 @@ impl Plan {
         problems.sort();
         problems.dedup();
         if problems.is_empty() { Ok(plan) } else { Err(problems) }
+    }
+
+    /// Reads a plan whose run has begun, and which was checked then: only its form and its streams' names have to be
+    /// right, for roles may be others by now.
+    pub fn recall(text: &str, format: Format) -> Option<Self> {
+        let (plan, _, problems, _) = read::read(text, format);
+        let named = plan.streams.iter().all(|stream| Name::new(&stream.name).is_ok());
+        (problems.is_empty() && named).then_some(plan)
     }
 
     /// What is wrong with a plan that was put together otherwise.

@@ -158,41 +158,7 @@ impl Schedule {
 
     /// Whether the whole is enough.
     pub fn standing(&self, plan: &Plan) -> Standing {
-        let open = |fate: Fate| matches!(fate, Fate::Waiting | Fate::Running);
-        let Some(wait) = plan.wait.as_ref().filter(|_| has_policy(plan)) else {
-            if self.fates.iter().copied().any(open) {
-                return Standing::Waiting;
-            }
-            return match self.graph.unwell(&self.fates).as_slice() {
-                [] => Standing::Met,
-                // Those that were skipped were so for another one's end.
-                unwell => {
-                    let failed = unwell.iter().find(|&&at| self.fates[at] == Fate::Failed);
-                    Standing::Unmet(self.why(plan, *failed.unwrap_or(&unwell[0])))
-                }
-            };
-        };
-        let needed = |at: usize| wait.need.contains(&plan.streams[at].name);
-        let all = 0..self.fates.len();
-        let bad = |&at: &usize| !open(self.fates[at]) && self.fates[at] != Fate::Well;
-        if let Some(at) = all.clone().filter(|&at| needed(at)).find(bad) {
-            return Standing::Unmet(self.why(plan, at));
-        }
-        let missing = all.clone().any(|at| needed(at) && self.fates[at] != Fate::Well);
-        let enough = if wait.first { 1 } else { wait.any.unwrap_or(0) as usize };
-        let count = |is: &dyn Fn(Fate) -> bool| all.clone().filter(|&at| !needed(at) && is(self.fates[at])).count();
-        let well = count(&|fate| fate == Fate::Well);
-        let to_come = count(&open);
-        match (missing, wait.need.is_empty()) {
-            (true, _) => Standing::Waiting,
-            (false, _) if well >= enough => Standing::Met,
-            (false, true) if well + to_come >= enough => Standing::Waiting,
-            (false, false) if well + to_come >= enough => Standing::Needed,
-            // What is needed is there, and the others cannot come any more: there is nothing to wait for.
-            (false, false) => Standing::Met,
-            (false, true) if enough == 1 => Standing::Unmet("none ended well".to_owned()),
-            (false, true) => Standing::Unmet(format!("only {} of {enough} can still end well", well + to_come)),
-        }
+        standing(plan, &self.graph, &self.fates, &self.outcomes)
     }
 
     fn decide(&self, plan: &Plan, at: usize) -> Decision {
@@ -210,19 +176,59 @@ impl Schedule {
         self.fates[at] = fate;
         self.asked.extend(self.graph.behind(at));
     }
+}
 
-    fn why(&self, plan: &Plan, at: usize) -> String {
-        let name = &plan.streams[at].name;
-        match (self.fates[at], self.outcomes[at]) {
-            (Fate::Failed, Some(outcome)) => format!("{name} ended as {}", outcome.as_str()),
-            (Fate::Skipped, _) => format!("{name} was skipped"),
-            _ => format!("{name} did not come about"),
+/// Whether the whole is enough, where the streams are so far; `outcomes` is how those ended that did not end well.
+pub(super) fn standing(plan: &Plan, graph: &Graph, fates: &[Fate], outcomes: &[Option<Outcome>]) -> Standing {
+    let open = |fate: Fate| matches!(fate, Fate::Waiting | Fate::Running);
+    let Some(wait) = plan.wait.as_ref().filter(|_| has_policy(plan)) else {
+        if fates.iter().copied().any(open) {
+            return Standing::Waiting;
         }
+        return match graph.unwell(fates).as_slice() {
+            [] => Standing::Met,
+            // Those that were skipped were so for another one's end.
+            unwell => {
+                let failed = unwell.iter().find(|&&at| fates[at] == Fate::Failed);
+                Standing::Unmet(why(plan, fates, outcomes, *failed.unwrap_or(&unwell[0])))
+            }
+        };
+    };
+    let needed = |at: usize| wait.need.contains(&plan.streams[at].name);
+    let all = 0..fates.len();
+    let bad = |&at: &usize| !open(fates[at]) && fates[at] != Fate::Well;
+    if let Some(at) = all.clone().filter(|&at| needed(at)).find(bad) {
+        return Standing::Unmet(why(plan, fates, outcomes, at));
+    }
+    let missing = all.clone().any(|at| needed(at) && fates[at] != Fate::Well);
+    let enough = if wait.first { 1 } else { wait.any.unwrap_or(0) as usize };
+    let count = |is: &dyn Fn(Fate) -> bool| all.clone().filter(|&at| !needed(at) && is(fates[at])).count();
+    let well = count(&|fate| fate == Fate::Well);
+    let to_come = count(&open);
+    match (missing, wait.need.is_empty()) {
+        (true, _) => Standing::Waiting,
+        (false, _) if well >= enough => Standing::Met,
+        (false, true) if well + to_come >= enough => Standing::Waiting,
+        (false, false) if well + to_come >= enough => Standing::Needed,
+        // What is needed is there, and the others cannot come any more: there is nothing to wait for.
+        (false, false) => Standing::Met,
+        (false, true) if enough == 1 => Standing::Unmet("none ended well".to_owned()),
+        (false, true) => Standing::Unmet(format!("only {} of {enough} can still end well", well + to_come)),
+    }
+}
+
+/// Why a stream is none that ended well, in a few words.
+pub(super) fn why(plan: &Plan, fates: &[Fate], outcomes: &[Option<Outcome>], at: usize) -> String {
+    let name = &plan.streams[at].name;
+    match (fates[at], outcomes[at]) {
+        (Fate::Failed, Some(outcome)) => format!("{name} ended as {}", outcome.as_str()),
+        (Fate::Skipped, _) => format!("{name} was skipped"),
+        _ => format!("{name} did not come about"),
     }
 }
 
 /// Whether the plan says itself which of its streams are enough.
-fn has_policy(plan: &Plan) -> bool {
+pub(super) fn has_policy(plan: &Plan) -> bool {
     plan.wait
         .as_ref()
         .is_some_and(|wait| !wait.need.is_empty() || wait.any.is_some() || wait.first)

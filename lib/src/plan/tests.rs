@@ -170,6 +170,7 @@ fn a_journal_is_read_up_to_its_torn_end() {
             v: 1,
             plan: "p".into(),
             pid: 7,
+            jobs: 0,
             cwd: String::new(),
         }),
         entry(Act::Start {
@@ -198,7 +199,8 @@ fn a_journal_is_read_up_to_its_torn_end() {
     );
     let journal = Journal::read(text.as_bytes());
     assert_eq!((journal.entries.len(), journal.unread), (6, 1));
-    assert_eq!(journal.fates(&plan), [Fate::Well, Fate::Running, Fate::Waiting]);
+    let fates: Vec<Fate> = journal.told(&plan).iter().map(|told| told.fate).collect();
+    assert_eq!(fates, [Fate::Well, Fate::Running, Fate::Waiting]);
     assert_eq!(journal.undone(), [("a", Some(3))]);
 }
 

@@ -4,7 +4,7 @@
 //! plan. Those of plans lie in one folder, named `TIME-NAME`. The newest of several is the one in which a file, and so a
 //! stream, appeared last.
 
-use super::folder::{PLANS, is_run_of};
+use super::folder::{JOURNAL, PLANS, is_run_of};
 use crate::line::header;
 use crate::plan::Format;
 use std::fs::File;
@@ -60,7 +60,7 @@ fn runs(folder: &Path) -> impl Iterator<Item = (SystemTime, PathBuf)> {
 
 /// Whether a folder has a stream, or the plan of some.
 fn is_run(folder: &Path) -> bool {
-    let planned = || PLANS.map(Format::file_name).into_iter().chain(["journal"]);
+    let planned = || PLANS.map(Format::file_name).into_iter().chain([JOURNAL]);
     streams(folder).next().is_some() || planned().any(|file| folder.join(file).is_file())
 }
 

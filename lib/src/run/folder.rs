@@ -13,6 +13,12 @@ use std::path::{Path, PathBuf};
 /// How much is read at once from a file's end.
 const BLOCK: usize = 4096;
 
+/// In the folder of a plan's run: what was done.
+pub const JOURNAL: &str = "journal";
+
+/// In the folder of a plan's run: held open, and locked, by cl-run and everything that it has started.
+pub const HELD: &str = ".held";
+
 /// The forms of a plan, in the order in which a run folder is searched for one.
 pub(super) const PLANS: [Format; 2] = [Format::Toml, Format::Json];
 

@@ -3,11 +3,14 @@
 mod earlier;
 mod find;
 mod folder;
+mod kept;
 mod nursery;
 
 pub use earlier::{durations, earlier, filled_up};
 pub use find::{find, newest};
 pub use folder::{
-    Document, exit_of, fresh_name, last_line, plan_of_run, read_plan, read_text, runs_folder, state_folder,
+    Document, HELD, JOURNAL, exit_of, fresh_name, last_line, plan_of_run, read_plan, read_text, runs_folder,
+    state_folder,
 };
+pub use kept::{Kept, resume, way_out};
 pub use nursery::{Nursery, Status, serve};

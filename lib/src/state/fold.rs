@@ -33,7 +33,7 @@ pub(super) fn line(state: &mut State, line: &[u8], head: &Header<'_>) -> Option<
     }
     let at = state.at(head.stream, head.ts);
     let stream = &mut state.streams[at];
-    stream.last_seen = stream.last_seen.max(head.ts);
+    stream.seen(head.ts);
     match own {
         None => worker_line(stream, &mut state.facts, line, head),
         Some(b"start") => start(stream, line, head),
@@ -79,11 +79,12 @@ fn gap(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
 }
 
 /// A stream that is known begins anew.
-fn anew(stream: &mut Stream, ts: Ts) {
+pub(super) fn anew(stream: &mut Stream, ts: Ts) {
     let (assumed, keep, track) = (stream.assumed, stream.keep, stream.track.take());
+    let planned = stream.planned.take();
     *stream = Stream::new(&std::mem::take(&mut stream.name), ts);
     stream.assume(assumed);
-    stream.keep = keep;
+    (stream.keep, stream.planned) = (keep, planned);
     stream.track = track.map(|track| Box::new(track.anew()));
 }
 
@@ -118,7 +119,7 @@ fn hear(stream: &mut Stream, ts: Ts) {
     // An attempt may begin without us, where the line that tells it is lost.
     if matches!(
         stream.phase,
-        Phase::Waiting | Phase::Retrying { .. } | Phase::Parked { .. }
+        Phase::Waiting | Phase::Skipped | Phase::Unneeded | Phase::Retrying { .. } | Phase::Parked { .. }
     ) {
         stream.phase = Phase::Running;
     }
@@ -128,7 +129,7 @@ fn hear(stream: &mut Stream, ts: Ts) {
 pub(super) fn count(state: &mut State, line: &[u8], head: &Header<'_>) -> usize {
     let at = state.at(head.stream, head.ts);
     let stream = &mut state.streams[at];
-    stream.last_seen = stream.last_seen.max(head.ts);
+    stream.seen(head.ts);
     count_line(stream, line, head);
     at
 }

@@ -4,6 +4,7 @@
 //! is what the lines' headers say. What it keeps is bounded for each stream, but for the answer, which is kept whole.
 
 mod fold;
+mod planned;
 mod progress;
 mod stream;
 
@@ -11,6 +12,7 @@ use crate::agent::Kind;
 use crate::line::{Outcome, Ts, Usage, Verdict, header, own_event};
 use crate::timeline::Track;
 use memchr::memmem::Finder;
+pub use planned::{Planned, Stretch};
 pub use progress::Progress;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -34,6 +36,8 @@ pub struct State {
     pub stray: u64,
     /// The time of the latest line.
     pub latest: Ts,
+    /// The phases or levels of the plan that the run is one of, where that is known.
+    pub groups: Vec<Stretch>,
     /// What cl-wait said last, where its lines are among these.
     pub verdict: Option<Verdict>,
 }
@@ -122,10 +126,10 @@ impl State {
         None
     }
 
-    /// Says that no line follows: a stream that has not told its end is lost.
+    /// Says that no line follows: a stream that has begun and not told its end is lost.
     pub fn finish(&mut self) {
         for stream in &mut self.streams {
-            if stream.outcome().is_none() {
+            if !stream.is_over() && stream.has_begun() {
                 stream.phase = Phase::Ended(Outcome::Lost);
                 stream.ended = Some(stream.last_seen);
                 let at = stream.last_seen;

@@ -1,5 +1,6 @@
 //! What is known of one stream.
 
+use super::planned::Planned;
 use super::progress::Progress;
 use crate::agent::{Account, Kind, Reader, TaskState};
 use crate::line::{Exit, Outcome, Sequence, Start, Ts, Usage};
@@ -42,6 +43,10 @@ impl Keep {
 pub enum Phase {
     /// Nothing of it has begun.
     Waiting,
+    /// It will not run; [`Planned::why`] tells why.
+    Skipped,
+    /// What it was for did not come about, so that it need not run.
+    Unneeded,
     /// Its worker runs.
     Running,
     /// Another attempt follows.
@@ -163,7 +168,9 @@ pub struct Stream {
     pub session: Option<String>,
     /// The model at work.
     pub model: Option<String>,
-    /// The time of its first line.
+    /// What its plan tells of it, where it has one.
+    pub planned: Option<Box<Planned>>,
+    /// The time of its first line; 0 where there is none.
     pub started: Ts,
     /// The time of its last line, of whatever kind.
     pub last_seen: Ts,
@@ -257,6 +264,7 @@ impl Stream {
             start: None,
             session: None,
             model: None,
+            planned: None,
             started: ts,
             last_seen: ts,
             heard: ts,
@@ -308,6 +316,30 @@ impl Stream {
         if let Some(track) = &mut self.track {
             note(track);
         }
+    }
+
+    /// Whether it has said anything: one that only its plan tells of has not.
+    pub fn has_begun(&self) -> bool {
+        self.last_seen > Ts(0)
+    }
+
+    /// Whether nothing more is to come: it has ended, or will not run.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Ended(_) | Phase::Skipped | Phase::Unneeded)
+    }
+
+    /// What it waits for, or why it does not run, where its plan tells that; empty once it has begun.
+    pub fn why(&self) -> &str {
+        let planned = self.planned.as_ref().filter(|_| !self.has_begun());
+        planned.map_or("", |planned| &planned.why)
+    }
+
+    /// A line of it was written then.
+    pub(super) fn seen(&mut self, ts: Ts) {
+        if !self.has_begun() {
+            (self.started, self.heard) = (ts, ts);
+        }
+        self.last_seen = self.last_seen.max(ts);
     }
 
     /// How it ended, once it has.

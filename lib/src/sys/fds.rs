@@ -80,11 +80,19 @@ pub fn dup_inherited(number: RawFd) -> io::Result<OwnedFd> {
 /// # Errors
 /// `WouldBlock` where another one holds it and `wait` is not set; else what the system says.
 pub fn flock(fd: impl AsFd, wait: bool) -> io::Result<()> {
-    let how = if wait {
-        libc::LOCK_EX
-    } else {
-        libc::LOCK_EX | libc::LOCK_NB
-    };
+    lock(fd, libc::LOCK_EX, wait)
+}
+
+/// The same, shared with all others who ask to share it.
+///
+/// # Errors
+/// As [`flock`].
+pub fn flock_shared(fd: impl AsFd, wait: bool) -> io::Result<()> {
+    lock(fd, libc::LOCK_SH, wait)
+}
+
+fn lock(fd: impl AsFd, how: i32, wait: bool) -> io::Result<()> {
+    let how = if wait { how } else { how | libc::LOCK_NB };
     loop {
         // SAFETY: flock takes two integers and touches no memory.
         match nix::errno::Errno::result(unsafe { libc::flock(fd.as_fd().as_raw_fd(), how) }) {

@@ -41,7 +41,7 @@ struct Seen {
     /// Which agent it turned out to be.
     agent: Option<Kind>,
     /// What only programs want to be told.
-    fine: Option<(Activity, Option<Progress>, usize)>,
+    fine: Option<(Activity, Option<Progress>, usize, String)>,
 }
 
 impl Changes {
@@ -71,7 +71,10 @@ impl Seen {
             turns: stream.turns,
             prompt: prompt(stream),
             agent: agent(stream),
-            fine: fine.then(|| (stream.activity.clone(), stream.progress, stream.background.len())),
+            fine: fine.then(|| {
+                let why = stream.why().to_owned();
+                (stream.activity.clone(), stream.progress, stream.background.len(), why)
+            }),
         }
     }
 
@@ -84,8 +87,9 @@ impl Seen {
             && self.retry == retry(stream)
             && (self.turns, self.prompt, self.agent) == (stream.turns, prompt(stream), agent(stream))
             && (!fine
-                || self.fine.as_ref().is_some_and(|(activity, progress, background)| {
+                || self.fine.as_ref().is_some_and(|(activity, progress, background, why)| {
                     (activity, *progress, *background) == (&stream.activity, stream.progress, stream.background.len())
+                        && why == stream.why()
                 }))
     }
 }
@@ -221,7 +225,7 @@ fn spent(usage: Usage, cost: Option<f64>) -> impl Iterator<Item = String> {
 
 /// The line that says that all is well while nothing changes; `None` when nothing runs.
 pub fn alive<'a>(streams: impl Iterator<Item = (usize, &'a Stream)>, now: Ts, zone: &TimeZone) -> Option<String> {
-    let mut streams = streams.filter(|(_, stream)| stream.outcome().is_none());
+    let mut streams = streams.filter(|(_, stream)| stream.has_begun() && !stream.is_over());
     let running: Vec<String> = streams
         .by_ref()
         .take(NAMED)
@@ -248,7 +252,13 @@ pub fn alive<'a>(streams: impl Iterator<Item = (usize, &'a Stream)>, now: Ts, zo
     Some(clean(&text).into_owned())
 }
 
-fn time_of_day(at: Ts, zone: &TimeZone) -> String {
+/// How far the phases or levels of the plan are, on one line; empty where there are none to tell of.
+pub fn groups(state: &State) -> String {
+    words::groups(state, COLUMNS)
+}
+
+/// The time that begins a line.
+pub fn time_of_day(at: Ts, zone: &TimeZone) -> String {
     words::in_zone(at, "%H:%M:%S", zone).unwrap_or_else(|| "--:--:--".to_owned())
 }
 
@@ -274,7 +284,11 @@ pub fn object(stream: &Stream, at: Ts) -> Value {
     put("session_id", json!(stream.session));
     put("pid", json!(stream.pid()));
     put("attempt", json!(stream.attempt));
-    put("started", json!(stream.started.seconds()));
+    if !stream.why().is_empty() {
+        let waits = stream.phase == Phase::Waiting;
+        put(if waits { "waits" } else { "because" }, json!(stream.why()));
+    }
+    put("started", json!(stream.has_begun().then(|| stream.started.seconds())));
     put("ended", json!(stream.ended.map(Ts::seconds)));
     put("elapsed", json!(words::elapsed(stream, at).as_secs_f64()));
     put("lines", json!(stream.lines));
@@ -283,7 +297,7 @@ pub fn object(stream: &Stream, at: Ts) -> Value {
     put("tools", json!(stream.tools));
     put("usage", json!(stream.usage()));
     put("cost_usd", json!(stream.cost()));
-    if stream.outcome().is_none() {
+    if stream.has_begun() && !stream.is_over() {
         put("doing", doing(stream));
         put(
             "silent",

@@ -20,7 +20,7 @@ pub use html::html;
 pub use jiff::tz::TimeZone;
 pub use keys::{Key, Keys};
 pub use live::{Act, Board, Frame, Look, picture};
-pub use log::{Changes, alive, change, day, entry, object, total};
+pub use log::{Changes, alive, change, day, entry, groups, object, time_of_day, total};
 pub use row::{NAME_COLORS, Row, Style};
 pub use screen::Screen;
 pub use summary::summary;

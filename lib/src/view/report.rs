@@ -13,6 +13,9 @@ use std::time::Duration;
 /// The longest text in a cell, in columns.
 const CELL: usize = 300;
 
+/// The phases or levels of a plan are told one by one in so many columns.
+const WIDE: usize = 160;
+
 /// A run as it is told afterwards.
 pub(super) struct Report<'a> {
     /// `3 streams: 2 success, 1 failed`.
@@ -59,6 +62,8 @@ impl<'a> Report<'a> {
         if shown.len() > 1 && alone >= span.1.since(span.0) + Duration::from_secs(1) {
             totals.push(format!("{} one after the other", brief(alone)));
         }
+        totals.push(words::groups(state, WIDE));
+        totals.retain(|part| !part.is_empty());
         Self {
             title: if shown.is_empty() {
                 "no stream".to_owned()
@@ -79,9 +84,10 @@ impl<'a> Report<'a> {
 /// From the first stream's start to the last one's end, or to now. A stream within another may have been made up by its
 /// worker, with times of its own choice.
 fn span(state: &State, streams: &[&Stream], now: Ts) -> (Ts, Ts) {
-    let outer = streams.iter().filter(|stream| state.parent(&stream.name).is_none());
+    let begun = || streams.iter().filter(|stream| stream.has_begun());
+    let outer = begun().filter(|stream| state.parent(&stream.name).is_none());
     let from = outer.map(|stream| stream.started).min().unwrap_or(now).min(now);
-    let ends = streams.iter().map(|stream| stream.ended.unwrap_or(now));
+    let ends = begun().map(|stream| stream.ended.unwrap_or(now));
     (from, ends.max().unwrap_or(now).clamp(from, now))
 }
 
@@ -105,6 +111,7 @@ impl<'a> Told<'a> {
                 parts.join(", ")
             }
             None if stream.outcome().is_some() => "no word of its end".to_owned(),
+            None if stream.is_over() => stream.why().to_owned(),
             None => words::doing(stream, now, &look.zone).1,
         };
         // Most programs say last what was wrong, and a code says little.

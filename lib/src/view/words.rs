@@ -14,6 +14,8 @@ const SILENT: Duration = Duration::from_secs(10);
 pub(super) fn mark(stream: &Stream) -> (Style, &'static str) {
     match stream.phase {
         Phase::Waiting => (Style::Dim, "·"),
+        Phase::Skipped => (Style::Warn, "–"),
+        Phase::Unneeded => (Style::Dim, "–"),
         Phase::Running => match stream.activity {
             Activity::Retry { .. } => (Style::Warn, "↻"),
             Activity::Prompt => (Style::Dim, "◦"),
@@ -33,6 +35,8 @@ pub(super) fn mark(stream: &Stream) -> (Style, &'static str) {
 pub(super) fn state(stream: &Stream) -> &'static str {
     match stream.phase {
         Phase::Waiting => "waiting",
+        Phase::Skipped => "skipped",
+        Phase::Unneeded => "not needed",
         Phase::Running if stream.activity == Activity::Prompt => "idle",
         Phase::Running => "running",
         Phase::Retrying { .. } => "retrying",
@@ -61,7 +65,10 @@ pub(super) fn silence(stream: &Stream, now: Ts) -> Option<Duration> {
 /// What the stream does now, or how it ended.
 pub(super) fn act(stream: &Stream, now: Ts, zone: &TimeZone) -> (Style, String) {
     match stream.phase {
-        Phase::Waiting => (Style::Dim, "waiting".to_owned()),
+        Phase::Waiting if stream.why().is_empty() => (Style::Dim, "waiting".to_owned()),
+        Phase::Waiting => (Style::Dim, stream.why().to_owned()),
+        Phase::Skipped => (Style::Warn, join("skipped", stream.why())),
+        Phase::Unneeded => (Style::Dim, "not needed".to_owned()),
         Phase::Running => activity(stream, now),
         Phase::Retrying { attempt, of, until } => {
             let of = if of > 0 { format!(" of {of}") } else { String::new() };
@@ -179,14 +186,20 @@ pub(super) fn clock(time: Duration) -> String {
 
 /// How long the stream has run, or ran.
 pub(super) fn elapsed(stream: &Stream, now: Ts) -> Duration {
+    if !stream.has_begun() {
+        return Duration::ZERO;
+    }
     let told = stream.end.as_ref().map(|end| end.exit.duration);
     told.filter(|seconds| *seconds > 0.0)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .unwrap_or_else(|| stream.ended.unwrap_or(now).since(stream.started))
 }
 
-/// The time column: exact at the end.
+/// The time column: exact at the end, empty before the beginning.
 pub(super) fn time(stream: &Stream, now: Ts) -> String {
+    if !stream.has_begun() {
+        return String::new();
+    }
     let elapsed = elapsed(stream, now);
     if stream.outcome().is_some() {
         brief(elapsed)
@@ -241,8 +254,8 @@ pub(super) fn counts(streams: &[&Stream]) -> String {
 
 /// What the run has taken so far: time, lines, tokens, cost, and what cl-wait says of it.
 pub(super) fn totals(state: &State, streams: &[&Stream], now: Ts) -> Vec<String> {
-    let began = streams.iter().map(|stream| stream.started).min().unwrap_or(now);
-    let over = streams.iter().all(|stream| stream.outcome().is_some());
+    let began = begun(streams).map(|stream| stream.started).min().unwrap_or(now);
+    let over = streams.iter().all(|stream| stream.is_over());
     let end = if over {
         streams.iter().filter_map(|stream| stream.ended).max()
     } else {
@@ -269,13 +282,40 @@ pub(super) fn totals(state: &State, streams: &[&Stream], now: Ts) -> Vec<String>
     parts
 }
 
+/// Those that have said something.
+fn begun<'a>(streams: &'a [&'a Stream]) -> impl Iterator<Item = &'a Stream> {
+    streams.iter().copied().filter(|stream| stream.has_begun())
+}
+
+/// How far the phases or levels of the plan are: `foundation 1/1 · parallel 2/5`, or, where that takes more columns, how
+/// many of them are done; empty where the plan has but one, or there is none.
+pub(super) fn groups(state: &State, columns: usize) -> String {
+    let groups = &state.groups;
+    if groups.len() < 2 {
+        return String::new();
+    }
+    let told = groups
+        .iter()
+        .map(|group| format!("{} {}/{}", group.title, group.done, group.of));
+    let told = told.collect::<Vec<_>>().join(" · ");
+    if super::width(&told) <= columns {
+        return told;
+    }
+    let done = groups.iter().filter(|group| group.done == group.of).count();
+    let what = match groups.iter().all(|group| group.title.starts_with("level ")) {
+        true => "levels",
+        false => "phases",
+    };
+    format!("{done} of {} {what} done", groups.len())
+}
+
 /// How much sooner the streams were through than one after the other: what they took together, less what the run took;
 /// empty where that is nothing.
 pub(super) fn saved(streams: &[&Stream], now: Ts) -> String {
-    let end = |stream: &&Stream| stream.ended.unwrap_or(now);
-    let began = streams.iter().map(|stream| stream.started).min().unwrap_or(now);
-    let took = streams.iter().map(end).max().unwrap_or(now).since(began);
-    let alone: Duration = streams.iter().fold(Duration::ZERO, |sum, stream| {
+    let end = |stream: &Stream| stream.ended.unwrap_or(now);
+    let began = begun(streams).map(|stream| stream.started).min().unwrap_or(now);
+    let took = begun(streams).map(end).max().unwrap_or(now).since(began);
+    let alone: Duration = begun(streams).fold(Duration::ZERO, |sum, stream| {
         sum.saturating_add(end(stream).since(stream.started))
     });
     match alone.saturating_sub(took) {

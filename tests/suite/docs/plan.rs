@@ -63,6 +63,7 @@ fn every_act_is_described() {
             plan: text(),
             pid: 1,
             cwd: text(),
+            jobs: 1,
         },
         Act::Add {
             streams: vec![text()],

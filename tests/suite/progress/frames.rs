@@ -1,4 +1,4 @@
-//! A run of eight recordings at its start, middle and end, as tmux shows it in panes of three sizes.
+//! A run of eight recordings at its start, middle and end, and that of a plan, as tmux shows it in panes of three sizes.
 //!
 //! The frames lie in `tests/data/frames`; `CL_RENEW=1 cargo test --test suite progress::frames` writes them anew.
 
@@ -69,6 +69,19 @@ fn a_text_that_is_opened() {
         pane.tmux(&["send-keys", "Enter"]);
         pane.shows("esc back");
         check(&pane, &format!("text-{columns}x{rows}"));
+    }
+}
+
+/// A plan's run by its phases where all of it has room; else what wants most to be looked at first.
+#[test]
+fn a_plan_in_three_sizes() {
+    for (columns, rows) in [(80, 24), (80, 12), (40, 6)] {
+        let script = format!("cl-progress --at 2500ms {}; exec cat", data().join("plan").display());
+        let Some(pane) = Pane::open(columns, rows, &script) else {
+            return;
+        };
+        pane.shows("7 streams: ");
+        check(&pane, &format!("plan-{columns}x{rows}"));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What keys do to the picture: which stream is chosen, which one is open, how they are sorted.
 
-use super::order::Sort;
+use super::order::{Sort, shown};
 use super::page::{self, Anchor, page};
 use super::{Look, Pick, overview};
 use crate::line::Ts;
@@ -57,9 +57,7 @@ impl Board {
             chosen: self.chosen,
             keys: keys && !look.all_ended(state),
         };
-        // The cursor rests below.
-        let rows = size.rows.saturating_sub(1).max(1);
-        Frame::Streams(overview(state, now, Size { rows, ..size }, look, pick))
+        Frame::Streams(overview(state, now, above_the_cursor(size), look, pick))
     }
 
     /// Whether one stream's text is open.
@@ -81,19 +79,17 @@ impl Board {
     pub fn press(&mut self, key: Key, state: &State, now: Ts, size: Size, look: &Look) -> Act {
         match self.open {
             Some(open) => self.read(open, key, state, now, size, look),
-            None => self.choose(key, state, now, look),
+            None => self.choose(key, state, now, size, look),
         }
     }
 
-    fn order<'a>(&self, state: &'a State, now: Ts, look: &'a Look) -> Vec<(usize, &'a Stream)> {
-        let mut streams: Vec<(usize, &Stream)> = look.streams(state).collect();
-        self.sort.sort(&mut streams, now);
-        streams
+    fn order<'a>(&self, state: &'a State, now: Ts, size: Size, look: &'a Look) -> Vec<(usize, &'a Stream)> {
+        shown(state, now, above_the_cursor(size), look, self.sort).streams
     }
 
     /// Keys where all streams are shown.
-    fn choose(&mut self, key: Key, state: &State, now: Ts, look: &Look) -> Act {
-        let order = self.order(state, now, look);
+    fn choose(&mut self, key: Key, state: &State, now: Ts, size: Size, look: &Look) -> Act {
+        let order = self.order(state, now, size, look);
         let last = order.len().saturating_sub(1);
         let at = self
             .chosen
@@ -141,8 +137,8 @@ impl Board {
                 self.open = None;
                 return Act::Draw;
             }
-            Key::Left | Key::Char('h') => return self.turn_to(-1, open.place, state, now, look),
-            Key::Right | Key::Char('l') => return self.turn_to(1, open.place, state, now, look),
+            Key::Left | Key::Char('h') => return self.turn_to(-1, open.place, state, now, size, look),
+            Key::Right | Key::Char('l') => return self.turn_to(1, open.place, state, now, size, look),
             Key::Up | Key::Char('k') => scroll(-1),
             Key::Down | Key::Char('j') => scroll(1),
             Key::PageUp | Key::Char('b') => scroll(-whole),
@@ -156,8 +152,8 @@ impl Board {
     }
 
     /// Opens the stream that many places on.
-    fn turn_to(&mut self, by: isize, from: usize, state: &State, now: Ts, look: &Look) -> Act {
-        let order = self.order(state, now, look);
+    fn turn_to(&mut self, by: isize, from: usize, state: &State, now: Ts, size: Size, look: &Look) -> Act {
+        let order = self.order(state, now, size, look);
         let at = order.iter().position(|(place, _)| *place == from);
         let to = at.and_then(|at| at.checked_add_signed(by)).and_then(|at| order.get(at));
         let Some((place, _)) = to else {
@@ -170,4 +166,10 @@ impl Board {
         });
         Act::Draw
     }
+}
+
+/// The room for all streams: the cursor rests below.
+fn above_the_cursor(size: Size) -> Size {
+    let rows = size.rows.saturating_sub(1).max(1);
+    Size { rows, ..size }
 }

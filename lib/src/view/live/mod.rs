@@ -16,7 +16,7 @@ use crate::state::{Phase, State, Stream};
 use crate::sys::terminal::Size;
 pub use board::{Act, Board, Frame};
 use jiff::tz::TimeZone;
-use order::{Need, Sort};
+use order::{Need, Shown, Sort, shown};
 use said::last_rows;
 use table::{Table, name_style};
 
@@ -48,10 +48,10 @@ impl Look {
             .filter(|(_, stream)| self.shows(&stream.name))
     }
 
-    /// Whether there is a stream to show, and all of them have ended.
+    /// Whether there is a stream to show, and all of them have ended, or will not run.
     pub fn all_ended(&self, state: &State) -> bool {
         let mut streams = self.streams(state).peekable();
-        streams.peek().is_some() && streams.all(|(_, stream)| stream.outcome().is_some())
+        streams.peek().is_some() && streams.all(|(_, stream)| stream.is_over())
     }
 }
 
@@ -76,11 +76,22 @@ const GUTTER: &str = "  │ ";
 
 fn overview(state: &State, now: Ts, size: Size, look: &Look, pick: Pick) -> Vec<Row> {
     let new_row = || Row::new(size.columns, look.color);
-    let mut streams: Vec<(usize, &Stream)> = look.streams(state).collect();
-    pick.sort.sort(&mut streams, now);
+    let Shown {
+        streams,
+        groups,
+        headed,
+    } = shown(state, now, size, look, pick.sort);
     let tall = size.rows >= TALL && !streams.is_empty();
     let hints = pick.keys && tall;
-    let mut rest = 1 + usize::from(tall) + usize::from(hints);
+    // Where no heading tells how far the phases are, a row does.
+    let phases = if tall && !headed {
+        words::groups(state, size.columns)
+    } else {
+        String::new()
+    };
+    let groups_shown = groups.as_deref().filter(|_| headed);
+    let headings = headings(groups_shown, state.groups.len());
+    let mut rest = 1 + usize::from(tall) + usize::from(hints) + usize::from(!phases.is_empty()) + headings;
     // An empty row before the sum, where no stream goes without one for it.
     let spaced = tall && streams.len() + rest < size.rows;
     rest += usize::from(spaced);
@@ -97,12 +108,23 @@ fn overview(state: &State, now: Ts, size: Size, look: &Look, pick: Pick) -> Vec<
 
     let table = Table::new(shown, now, (size.columns, tall), &look.zone);
     let mut rows = Vec::new();
+    if !phases.is_empty() {
+        let mut row = new_row();
+        row.push(Style::Dim, &phases);
+        rows.push(row);
+    }
     if tall {
         let mut row = new_row();
         table.titles(&mut row);
         rows.push(row);
     }
     for (line, ((place, _), messages)) in shown.iter().zip(said).enumerate() {
+        if let Some(group) = heading(groups_shown, line).and_then(|at| state.groups.get(at)) {
+            let mut row = new_row();
+            row.push(Style::Bold, &group.title)
+                .push(Style::Dim, &format!(" {}/{}", group.done, group.of));
+            rows.push(row);
+        }
         let mut row = new_row();
         table.fill(&mut row, line, pick.chosen == Some(*place));
         rows.push(row);
@@ -117,7 +139,7 @@ fn overview(state: &State, now: Ts, size: Size, look: &Look, pick: Pick) -> Vec<
         .into_iter()
         .map(|(_, stream)| stream)
         .collect();
-    if !left_out.is_empty() && rows.len() < room + usize::from(tall) {
+    if !left_out.is_empty() && rows.len() < room + usize::from(tall) + usize::from(!phases.is_empty()) {
         let mut row = new_row();
         row.push(Style::Dim, &format!("  … {} more: ", left_out.len()));
         tell_counts(&mut row, &left_out, now);
@@ -134,7 +156,7 @@ fn overview(state: &State, now: Ts, size: Size, look: &Look, pick: Pick) -> Vec<
     }
     if hints {
         let mut row = new_row();
-        let sorted = format!("sort: {}", pick.sort.as_str());
+        let sorted = format!("sort: {}", if groups.is_some() { "plan" } else { pick.sort.as_str() });
         hint(
             &mut row,
             &[("↑↓", "choose"), ("enter", "read"), ("s", &sorted), ("q", "close")],
@@ -142,6 +164,20 @@ fn overview(state: &State, now: Ts, size: Size, look: &Look, pick: Pick) -> Vec<
         rows.push(row);
     }
     rows
+}
+
+/// The group that begins with the stream at this place of those shown.
+fn heading(groups: Option<&[usize]>, at: usize) -> Option<usize> {
+    let groups = groups?;
+    let group = *groups.get(at)?;
+    (at == 0 || groups[at - 1] != group).then_some(group)
+}
+
+/// How many groups have streams that are shown.
+fn headings(groups: Option<&[usize]>, all: usize) -> usize {
+    let count = groups.map_or(0, <[usize]>::len);
+    let known = |at: &usize| heading(groups, *at).is_some_and(|group| group < all);
+    (0..count).filter(known).count()
 }
 
 /// Which of so many streams get a line: all, or as many as leave a row that counts the others, the chosen one among

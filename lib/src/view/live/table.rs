@@ -76,6 +76,7 @@ impl<'a> Table<'a> {
         let mut figures = vec![
             column("time", TIME, 5, &|stream| words::time(stream, now)),
             column("lines", LINES, 5, &|stream| match titles {
+                _ if !stream.has_begun() => String::new(),
                 true => words::count(stream.lines),
                 false => words::counted(stream.lines, "line"),
             }),
@@ -145,15 +146,17 @@ impl<'a> Table<'a> {
         row.pad_to(row.used() + 2);
         let end = row.used() + self.doing;
         self.does(row, stream);
-        row.pad_to(end);
         let style = match stream.outcome() {
             Some(Outcome::Success | Outcome::Cancelled | Outcome::Unknown) => Style::Dim,
             _ => Style::Plain,
         };
+        let mut end = end;
         for column in &self.figures {
             let text = &column.cells[line];
-            let end = row.used() + 2 + column.width;
-            row.pad_to(end - width(text)).push(style, text);
+            end += 2 + column.width;
+            if !text.is_empty() {
+                row.pad_to(end - width(text)).push(style, text);
+            }
         }
     }
 

@@ -1,0 +1,89 @@
+//! Plans' runs that are waited for: where they stand, and what their plans want.
+
+use crate::args::Args;
+use crate::input::{Input, failed};
+use harmony::cli::Failure;
+use harmony::line::Name;
+use harmony::plan::Status;
+use harmony::run::way_out;
+use harmony::state::State;
+
+/// So many streams of a plan are named where none fits.
+const NAMED: usize = 20;
+
+/// What is known of plans' runs.
+#[derive(Default)]
+pub struct Runs {
+    /// Where each stands, once it has begun.
+    statuses: Vec<Option<Status>>,
+    /// How to go on with one that was cut short.
+    pub way_out: Option<String>,
+    /// Whether there may be something new, and whether it was looked at since all lines were read.
+    pub news: bool,
+    pub fresh: bool,
+    /// Whether all that is waited for are plans' runs.
+    pub alone: bool,
+}
+
+impl Runs {
+    /// Whether none of them goes on, and there is nothing else.
+    pub fn are_over(&self) -> bool {
+        let over = |status: &Option<Status>| status.as_ref().is_some_and(Status::is_over);
+        self.alone && !self.statuses.is_empty() && self.statuses.iter().all(over)
+    }
+
+    /// Reads what is new, and takes it into the picture.
+    pub fn look(&mut self, input: &mut Input, state: &mut State) -> Result<(), Failure> {
+        (self.news, self.fresh) = (false, true);
+        (self.statuses, self.way_out) = (Vec::new(), None);
+        for run in &mut input.runs {
+            let shown = run.folder().display().to_string();
+            run.look().map_err(|error| failed(&shown, &error))?;
+            let status = run.status(state);
+            if let Some(status) = &status {
+                state.plan(status);
+                self.way_out = self.way_out.take().or_else(|| way_out(status, run.folder()));
+            }
+            self.statuses.push(status);
+        }
+        Ok(())
+    }
+
+    /// A name that no plan has would be waited for in vain.
+    pub fn check_names(&self, args: &Args) -> Result<(), Failure> {
+        let known: Option<Vec<&Status>> = self.statuses.iter().map(Option::as_ref).collect();
+        let Some(known) = known.filter(|_| self.alone) else {
+            return Ok(());
+        };
+        let streams = || known.iter().flat_map(|status| &status.plan.streams);
+        // Or one inside such a stream.
+        let has = |name: &str| {
+            streams().any(|stream| {
+                name.strip_prefix(stream.name.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+        };
+        let named = args.need.iter().chain(&args.expect).chain(&args.exit_code_from);
+        let Some(name) = named.map(Name::as_str).find(|name| !has(name)) else {
+            return Ok(());
+        };
+        let mut all: Vec<&str> = streams().map(|stream| stream.name.as_str()).take(NAMED + 1).collect();
+        if all.len() > NAMED {
+            all[NAMED] = "…";
+        }
+        Err(Failure {
+            message: format!("{name}: no such stream in the plan, which has {}", all.join(", ")),
+            code: 127,
+        })
+    }
+
+    /// The run whose plan says what is enough, where nothing else does.
+    pub fn by_plan(&self, args: &Args) -> Option<&Status> {
+        let counted = args.all || args.any.is_some() || args.first || args.turn.is_some();
+        let asked = counted || !args.need.is_empty() || !args.expect.is_empty();
+        match self.statuses.as_slice() {
+            [Some(status)] if self.alone && !asked => Some(status),
+            _ => None,
+        }
+    }
+}

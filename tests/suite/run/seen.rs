@@ -1,0 +1,285 @@
+//! What others see of a run: cl-progress, cl-wait and cl-plan status know its plan, and its end.
+
+use super::*;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::File;
+use std::process::Child;
+
+/// Streams that run until their gates are opened.
+const PLAN: &str = "name = 'shop'\n[stream.schema]\nphase = 'foundation'\nrun = ['cat', 'schema.gate']\n\
+    [stream.api]\nphase = 'parallel'\nlocks = ['db']\nrun = ['cat', 'api.gate']\n\
+    [stream.data]\nphase = 'parallel'\nlocks = ['db']\nrun = ['true']\n\
+    [stream.page]\nphase = 'parallel'\noptional = true\nrun = ['false']\n\
+    [stream.all]\nphase = 'integration'\nrun = ['true']\n";
+
+/// A run on its way in the folder `run` of its home.
+struct Going {
+    home: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+impl Going {
+    fn new(plan: &str, args: &[&str]) -> Self {
+        let home = scratch();
+        for gate in ["schema.gate", "api.gate"] {
+            mkfifo(&home.path().join(gate));
+        }
+        std::fs::write(home.path().join("plan.toml"), plan).unwrap();
+        // Who looks on may be there first.
+        std::fs::create_dir(home.path().join("run")).unwrap();
+        let all = [&["--run", "run", "plan.toml"], args].concat();
+        let child = cl_run(home.path(), &all).spawn().unwrap();
+        Self {
+            home,
+            child: Some(child),
+        }
+    }
+
+    /// cl-run ends so.
+    fn ends(&mut self, code: i32) {
+        collect(self.child.take().unwrap(), "cl-run").exits(code);
+    }
+
+    /// Lets the stream at a gate come to its end.
+    fn open(&self, gate: &str) {
+        drop(File::create(self.home.path().join(gate)).unwrap());
+    }
+
+    fn tool(&self, name: &str, args: &[&str]) -> Command {
+        let mut command = command(tool(name));
+        command.args(args).current_dir(self.home.path());
+        command.env("HOME", self.home.path()).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn start(&self, name: &str, args: &[&str]) -> Child {
+        self.tool(name, args).spawn().unwrap()
+    }
+
+    fn told(&self, name: &str, args: &[&str]) -> String {
+        finish(self.tool(name, args), b"").exits(0).text().to_owned()
+    }
+
+    /// The picture, once it holds all these.
+    fn shows(&self, parts: &[&str]) -> String {
+        until("a picture", || {
+            let picture = self.told("cl-progress", &["--once", "run"]);
+            parts.iter().all(|part| picture.contains(part)).then_some(picture)
+        })
+    }
+
+    fn kill(&self) {
+        kill(Pid::from_raw(self.child.as_ref().unwrap().id() as i32), Signal::SIGKILL).unwrap();
+    }
+}
+
+/// The next line of a log that holds this.
+fn line_with(child: &mut Child, part: &str) -> String {
+    use std::io::Read;
+    let (mut line, mut before, mut byte) = (Vec::new(), Vec::new(), [0]);
+    while child.stdout.as_mut().unwrap().read(&mut byte).unwrap() == 1 {
+        if byte[0] != b'\n' {
+            line.push(byte[0]);
+            continue;
+        }
+        let text = String::from_utf8(std::mem::take(&mut line)).unwrap();
+        if text.contains(part) {
+            return text;
+        }
+        before.push(text);
+    }
+    let mut err = String::new();
+    child.stderr.as_mut().unwrap().read_to_string(&mut err).unwrap();
+    panic!("no line with {part}: {before:#?}{err}")
+}
+
+#[test]
+fn all_of_a_plan_is_seen_from_the_beginning() {
+    let mut run = Going::new(PLAN, &[]);
+    let picture = run.shows(&["● schema"]);
+    let rows: Vec<&str> = picture.lines().map(str::trim_end).collect();
+    let at = |row: &str| rows.iter().position(|known| *known == row);
+    let order = [
+        at("foundation 0/1"),
+        at("parallel 0/3"),
+        at("· api     after schema"),
+        at("· page    after schema"),
+        at("integration 0/1"),
+        at("· all     after schema, api, data and 1 more"),
+    ];
+    assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{picture}");
+    assert!(picture.contains("5 streams: 1 running, 4 waiting"), "{picture}");
+    let objects = run.told("cl-progress", &["--once", "--progress", "json", "run"]);
+    let api = json_lines(objects.as_bytes())
+        .into_iter()
+        .find(|line| line["stream"] == "api")
+        .unwrap();
+    assert_eq!(
+        (text(&api, "/state"), text(&api, "/waits")),
+        ("waiting", "after schema")
+    );
+    assert!(api.get("started").is_none() && api.get("doing").is_none(), "{api}");
+    assert!(
+        run.told("cl-plan", &["status", "run"])
+            .contains("  . api     waiting     waits for schema\n")
+    );
+    let mut log = run.start("cl-progress", &["--progress", "plain", "run"]);
+    line_with(&mut log, " foundation 0/1 · parallel 0/3 · integration 0/1");
+    run.open("schema.gate");
+    let picture = run.shows(&["foundation 1/1", "● api", "✗ page", "for the lock db, which api holds"]);
+    assert!(picture.contains("· all     after api, data\n"), "{picture}");
+    line_with(&mut log, " foundation 1/1 · parallel 0/3 · integration 0/1");
+    run.open("api.gate");
+    run.ends(0);
+    let done = collect(log, "the log").ok();
+    assert!(done.text().contains("all: success"), "{}", done.text());
+    assert!(
+        done.text()
+            .ends_with(", foundation 1/1 · parallel 2/3 · integration 1/1)\n"),
+        "{}",
+        done.text()
+    );
+}
+
+/// Nothing runs for a while, for somebody else holds a lock: that is no end, and costs nothing.
+#[test]
+fn who_looks_on_stays_between_two_stages() {
+    let locks = |home: &Path| {
+        let locks = home.join(".local/state/cl/locks");
+        std::fs::create_dir_all(&locks).unwrap();
+        let held = File::create(locks.join("db")).unwrap();
+        harmony::sys::fds::flock(&held, false).unwrap();
+        held
+    };
+    let mut run = Going::new(PLAN, &[]);
+    let held = locks(run.home.path());
+    let mut log = run.start("cl-progress", &["--progress", "json", "run"]);
+    let mut waits = run.start("cl-wait", &["--need", "all", "-o", "none", "run"]);
+    let mut plain = run.start("cl-wait", &["-o", "none", "run"]);
+    run.open("schema.gate");
+    line_with(&mut log, r#""waits":"for the lock db""#);
+    let picture = run.shows(&["· api     for the lock db", "✗ page"]);
+    assert!(!picture.contains('●'), "{picture}");
+    let time = |child: &Child| {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(' ').collect();
+        (
+            fields[fields.len() - 14].to_owned(),
+            fields[fields.len() - 15].to_owned(),
+        )
+    };
+    let before = [time(&log), time(&waits), time(&plain)];
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert_eq!(before, [time(&log), time(&waits), time(&plain)], "no work is done");
+    for child in [&mut log, &mut waits, &mut plain] {
+        assert!(child.try_wait().unwrap().is_none(), "nothing is over");
+    }
+    drop(held);
+    run.open("api.gate");
+    run.ends(0);
+    for child in [log, waits, plain] {
+        collect(child, "who looks on").ok();
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_has_ended() {
+    let run = Going::new(PLAN, &[]);
+    let start = |name: &str, args: &[&str]| run.start(name, args);
+    let mut log = start("cl-progress", &["--progress", "plain", "run"]);
+    let needs = start("cl-wait", &["--need", "all", "-o", "none", "run"]);
+    let whole = start("cl-wait", &["run"]);
+    line_with(&mut log, "schema: running");
+    run.kill();
+    let way_out = "cl-run is gone before the run's end: go on with cl-run --resume run\n";
+    let done = collect(log, "the log").exits(0);
+    assert_eq!(done.err, format!("cl-progress: {way_out}"));
+    assert!(done.text().contains("1 lost, 4 skipped"), "{}", done.text());
+    let done = collect(needs, "cl-wait").exits(1);
+    assert_eq!(
+        done.err,
+        format!("cl-wait: all does not run: it had not begun; {way_out}")
+    );
+    let done = collect(whole, "cl-wait").exits(1);
+    assert_eq!(done.err, format!("cl-wait: the run was cut short; {way_out}"));
+    assert_eq!(text(&done.json()[0], "/verdict"), "unmet");
+    assert_eq!(text(&done.json()[0], "/streams/api/phase"), "skipped");
+    let status = run.told("cl-plan", &["status", "run"]);
+    assert!(
+        status.contains("  > schema  cut short\n") && status.ends_with(way_out),
+        "{status}"
+    );
+    // It goes on, and what it was is no more.
+    let child = cl_run(run.home.path(), &["--resume", "run"]).spawn().unwrap();
+    run.shows(&["● schema", "· api     after schema", "1 running, 4 waiting"]);
+    run.open("schema.gate");
+    run.open("api.gate");
+    collect(child, "cl-run").exits(0);
+    finish(run.tool("cl-wait", &["-o", "none", "run"]), b"").ok();
+    assert!(run.told("cl-plan", &["status", "run"]).ends_with("\nall is done\n"));
+}
+
+#[test]
+fn what_can_never_come_is_told_at_once() {
+    let plan = format!("{PLAN}[stream.more]\nafter = ['bad']\nrun = ['true']\n[stream.bad]\nrun = ['false']\n");
+    let mut run = Going::new(&plan, &["--keep-going"]);
+    run.shows(&["● schema", "– more    skipped: bad did not end well"]);
+    let wait = |args: &[&str]| finish(run.tool("cl-wait", &[args, &["-o", "none", "run"]].concat()), b"");
+    let done = wait(&["--need", "more"]).exits(1);
+    assert_eq!(done.err, "cl-wait: more does not run: bad did not end well\n");
+    let done = wait(&["--need", "schema,nobody"]).exits(127);
+    let known = "the plan, which has schema, api, data, page, all, more, bad";
+    assert_eq!(done.err, format!("cl-wait: nobody: no such stream in {known}\n"));
+    wait(&["--expect", "schema/inner", "-t", "0.1s"]).exits(124);
+    wait(&["--exit-code-from", "nobody"]).exits(127);
+    // By the plan itself it can no longer be met, although it goes on.
+    assert_eq!(wait(&[]).exits(1).err, "cl-wait: bad ended as failed\n");
+    let needs = run.start("cl-wait", &["--need", "api", "-o", "none", "run"]);
+    run.open("schema.gate");
+    run.open("api.gate");
+    collect(needs, "cl-wait").ok();
+    run.ends(1);
+}
+
+#[test]
+fn enough_is_what_the_plan_says_and_streams_may_be_added() {
+    let mut run = Going::new(&format!("{PLAN}[wait]\nneed = ['api']\n"), &[]);
+    run.shows(&["● schema"]);
+    std::fs::write(
+        run.home.path().join("more.toml"),
+        "[stream.late]\nphase = 'integration'\nafter = ['all']\nrun = ['cat', 'late.gate']\n",
+    )
+    .unwrap();
+    let mut log = run.start("cl-progress", &["--progress", "json", "run"]);
+    line_with(&mut log, r#""waits":"after schema""#);
+    let add = finish(cl_run(run.home.path(), &["--add", "run", "more.toml"]), b"");
+    add.ok();
+    run.shows(&["integration 0/2", "· late    after schema, api, data and 2 more"]);
+    line_with(&mut log, r#""stream":"late""#);
+    let waits = run.start("cl-wait", &["-o", "json", "run"]);
+    run.open("schema.gate");
+    run.open("api.gate");
+    let done = collect(waits, "cl-wait").ok();
+    assert_eq!(text(&done.json()[0], "/streams/api/outcome"), "success");
+    run.ends(0);
+    collect(log, "the log").ok();
+    let mut reports = run.tool(
+        "cl-progress",
+        &["--once", "--progress", "none", "--summary", "s.md", "--html", "p.html"],
+    );
+    reports.arg("run");
+    finish(reports, b"").ok();
+    let read = |name: &str| std::fs::read_to_string(run.home.path().join(name)).unwrap();
+    assert!(
+        read("p.html").contains("foundation 1/1 · parallel "),
+        "{}",
+        read("p.html")
+    );
+    assert!(
+        read("s.md").contains("foundation 1&#47;1 · parallel "),
+        "{}",
+        read("s.md")
+    );
+}
