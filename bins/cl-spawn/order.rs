@@ -16,7 +16,8 @@ use std::time::Duration;
 /// Before the first further attempt, where nothing else is said.
 const BACKOFF: Duration = Duration::from_secs(1);
 
-/// Runs what the command line asks for; gives the exit code. `guarded` says that nobody need see to what we leave behind.
+/// Runs what the command line asks for; gives the exit code. `guarded` says that what we leave
+/// behind is ended by others should we be killed.
 pub fn run(mut args: Args, guarded: bool) -> Result<u8, Failure> {
     let Some(name) = args.name.clone() else {
         return role::list(&args, &mut stdout()?);

@@ -55,7 +55,7 @@ impl Tally {
     #[inline]
     pub fn line(&mut self, line: &[u8], show: impl FnMut(&Fact)) -> (Option<Top>, bool) {
         let (top, due) = self.reader.look(line);
-        if due == Due::Now || self.eager || !self.reader.put_off(line, &mut self.later) {
+        if due == Due::Now || self.eager || line.len() > ROOM || !self.reader.put_off(line, &mut self.later) {
             return (top, self.read(line, show));
         }
         self.begins |= due == Due::Begins;

@@ -96,6 +96,9 @@ impl<'a> Iterator for Walk<'a> {
     }
 }
 
+/// Room for so many marks is kept for the lines that wait next.
+const MARKS_KEPT: usize = 32 << 10;
+
 /// Lines that wait, and where their members stand.
 #[derive(Debug, Default)]
 pub struct Waiting {
@@ -116,9 +119,9 @@ impl Waiting {
         index.sure && index.from == 0
     }
 
-    /// How many bytes wait.
+    /// How many bytes wait, with what is known of where their members stand.
     pub fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + size_of_val(&self.marks[..])
     }
 
     /// How many lines wait.
@@ -144,6 +147,8 @@ impl Waiting {
         self.bytes.clear();
         self.marks.clear();
         self.ends.clear();
+        // What many short members needed once is not kept.
+        self.marks.shrink_to(MARKS_KEPT);
     }
 }
 

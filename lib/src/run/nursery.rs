@@ -226,6 +226,7 @@ pub fn serve<A>(
     let children = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
     let mut running: HashMap<i32, i32> = HashMap::new();
     let mut space = vec![0; HEAD + INLINE];
+    let mut sweeps = false;
     loop {
         let mut fds = [
             PollFd::new(socket, PollFlags::POLLIN),
@@ -238,7 +239,7 @@ pub fn serve<A>(
         let [asked, ended] = fds.map(|fd| fd.any().unwrap_or(false));
         if ended {
             while let Ok(Some(_)) = children.read_signal() {}
-            reap(socket, &mut running);
+            reap(socket, &mut running, &mut sweeps);
         }
         if !asked {
             continue;
@@ -268,21 +269,24 @@ pub fn serve<A>(
     }
 }
 
-/// Reaps those that have ended, and ends what they left behind.
-fn reap(socket: BorrowedFd<'_>, running: &mut HashMap<i32, i32>) {
+/// Reaps those that have ended, and kills what they left behind; `sweeps` says that some of that may be left. Nothing is
+/// waited for here: who is killed tells us by its end, and what it has started falls to us then.
+fn reap(socket: BorrowedFd<'_>, running: &mut HashMap<i32, i32>, sweeps: &mut bool) {
+    let mut ended = Vec::new();
     loop {
         let (pid, told) = match process::reap(&mut Usage::default()) {
             Waited::Exited(pid, code) => (pid, [EXITED, code]),
             Waited::Signalled(pid, signal) => (pid, [SIGNALLED, signal]),
             Waited::Living | Waited::Nobody => break,
         };
-        if let Some(id) = running.remove(&pid.as_raw()) {
-            // None of ours is left by one that ends of its own accord; but it need not.
-            let others: Vec<i32> = running.keys().copied().collect();
-            tree::end_all(&others);
-            tell(socket, [told[0], id, told[1]]);
-        }
+        ended.extend(running.remove(&pid.as_raw()).map(|id| [told[0], id, told[1]]));
     }
+    // None of ours leaves any if it ends of its own accord; but it need not.
+    if *sweeps || !ended.is_empty() {
+        let others: Vec<i32> = running.keys().copied().collect();
+        *sweeps = tree::kill_all(&others) > 0;
+    }
+    ended.into_iter().for_each(|told| tell(socket, told));
 }
 
 /// Makes a process that works, in a session of its own; it dies with us.

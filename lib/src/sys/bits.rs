@@ -6,6 +6,11 @@ use std::arch::x86_64::{
     _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8, _mm256_slli_epi16,
     _mm256_sub_epi8,
 };
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{
+    __m512i, _mm512_cmpeq_epi8_mask, _mm512_cmple_epu8_mask, _mm512_cmplt_epu8_mask, _mm512_loadu_epi8,
+    _mm512_min_epu8, _mm512_movepi8_mask, _mm512_or_si512, _mm512_set1_epi8, _mm512_sub_epi8, _mm512_test_epi8_mask,
+};
 
 /// Which of 64 bytes are what, a bit for each, the first byte's the lowest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,33 +69,81 @@ pub fn fold(bytes: &[u8], see: &mut impl See) -> Option<Met> {
         && is_x86_feature_detected!("popcnt")
         && is_x86_feature_detected!("pclmulqdq")
     {
-        // SAFETY: this machine has been asked whether it has what the function needs.
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
+            // SAFETY: this machine has been asked whether it has what the function needs.
+            return Some(unsafe { avx512(bytes, see) });
+        }
+        // SAFETY: as above.
         return Some(unsafe { avx2(bytes, see) });
     }
     let _ = (bytes, see);
     None
 }
 
+/// Cuts bytes into 64 and 64, the last of which are met once more where they are fewer: then a number says how many
+/// of them were seen.
+#[cfg(target_arch = "x86_64")]
+macro_rules! in_chunks {
+    ($bytes:ident, $see:ident, $wide:ident) => {
+        let (chunks, rest) = $bytes.as_chunks::<64>();
+        for chunk in chunks {
+            $see.see($wide.masks::<false>(chunk, 0));
+        }
+        if !rest.is_empty() {
+            // Cheaper than a copy.
+            let mut short = [0; 64];
+            let chunk = $bytes.last_chunk::<64>().unwrap_or_else(|| {
+                short = [b' '; 64];
+                short[64 - rest.len()..].copy_from_slice(rest);
+                &short
+            });
+            $see.see($wide.masks::<true>(chunk, 64 - rest.len()));
+        }
+    };
+}
+
 /// With 32 bytes an instruction.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,popcnt,pclmulqdq")]
 fn avx2(bytes: &[u8], see: &mut impl See) -> Met {
-    let (chunks, rest) = bytes.as_chunks::<64>();
     let mut wide = Wide::new();
-    for chunk in chunks {
-        see.see(wide.masks::<false>(chunk, 0));
-    }
-    if !rest.is_empty() {
-        // The last 64 bytes once more, without those that were seen: cheaper than a copy.
-        let mut short = [0; 64];
-        let chunk = bytes.last_chunk::<64>().unwrap_or_else(|| {
-            short = [b' '; 64];
-            short[64 - rest.len()..].copy_from_slice(rest);
-            &short
-        });
-        see.see(wide.masks::<true>(chunk, 64 - rest.len()));
-    }
+    in_chunks!(bytes, see, wide);
     wide.met()
+}
+
+/// With 64 bytes an instruction, which gives a mask at once.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,popcnt,pclmulqdq")]
+fn avx512(bytes: &[u8], see: &mut impl See) -> Met {
+    let mut wide = Wider::new();
+    in_chunks!(bytes, see, wide);
+    wide.met()
+}
+
+/// Where strings begin and end, from one 64 bytes to the next.
+#[cfg(target_arch = "x86_64")]
+#[derive(Default)]
+struct Strings {
+    /// All bits set inside a string.
+    inside: u64,
+    /// 1 when the next character is escaped.
+    escaped: u64,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Strings {
+    /// From backslashes and quotes: which quotes count, what is inside of strings, and what is escaped.
+    #[inline]
+    #[target_feature(enable = "pclmulqdq")]
+    fn next(&mut self, backslash: u64, quote: u64) -> (u64, u64, u64) {
+        let (escaped, carry) = escapes(backslash, self.escaped);
+        let quote = quote & !escaped;
+        // A product without carries, with all bits set: each bit becomes the parity of all bits up to it.
+        let parity = _mm_clmulepi64_si128::<0>(_mm_cvtsi64_si128(quote as i64), _mm_set1_epi8(-1));
+        let inside = _mm_cvtsi128_si64(parity) as u64 ^ self.inside;
+        (self.inside, self.escaped) = (((inside as i64) >> 63) as u64, carry);
+        (quote, inside, escaped)
+    }
 }
 
 /// What goes on from one 64 bytes to the next.
@@ -99,10 +152,7 @@ struct Wide {
     /// The least of all bytes, and all bits of all bytes, in each lane.
     least: __m256i,
     any: __m256i,
-    /// All bits set inside a string.
-    in_string: u64,
-    /// 1 when the next character is escaped.
-    is_escaped: u64,
+    strings: Strings,
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -113,8 +163,7 @@ impl Wide {
         Self {
             least: _mm256_set1_epi8(b' ' as i8),
             any: _mm256_set1_epi8(0),
-            in_string: 0,
-            is_escaped: 0,
+            strings: Strings::default(),
         }
     }
 
@@ -136,12 +185,7 @@ impl Wide {
         // One bit parts '[' from '{' and ']' from '}'.
         let bracket = |byte| both(&|half| _mm256_cmpeq_epi8(_mm256_or_si256(half, all(0x20)), all(byte)));
 
-        let (escaped, carry) = escapes(is(b'\\'), self.is_escaped);
-        let quote = is(b'"') & !escaped;
-        // A product without carries, with all bits set: each bit becomes the parity of all bits up to it.
-        let parity = _mm_clmulepi64_si128::<0>(_mm_cvtsi64_si128(quote as i64), _mm_set1_epi8(-1));
-        let inside = _mm_cvtsi128_si64(parity) as u64 ^ self.in_string;
-        (self.in_string, self.is_escaped) = (((inside as i64) >> 63) as u64, carry);
+        let (quote, inside, escaped) = self.strings.next(is(b'\\'), is(b'"'));
         self.least = _mm256_min_epu8(self.least, _mm256_min_epu8(low, high));
         self.any = _mm256_or_si256(self.any, _mm256_or_si256(low, high));
         Masks {
@@ -168,7 +212,67 @@ impl Wide {
         Met {
             control: _mm256_movemask_epi8(no_less) != -1,
             beyond: _mm256_movemask_epi8(self.any) != 0,
-            open: self.in_string != 0,
+            open: self.strings.inside != 0,
+        }
+    }
+}
+
+/// The same with twice the width.
+#[cfg(target_arch = "x86_64")]
+struct Wider {
+    least: __m512i,
+    any: __m512i,
+    strings: Strings,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Wider {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,popcnt,pclmulqdq")]
+    fn new() -> Self {
+        Self {
+            least: _mm512_set1_epi8(b' ' as i8),
+            any: _mm512_set1_epi8(0),
+            strings: Strings::default(),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,popcnt,pclmulqdq")]
+    fn masks<const LAST: bool>(&mut self, chunk: &[u8; 64], seen: usize) -> Masks {
+        let all = |byte: u8| _mm512_set1_epi8(byte as i8);
+        // SAFETY: a load from any address, of the 64 bytes that are borrowed.
+        let bytes = unsafe { _mm512_loadu_epi8(chunk.as_ptr().cast()) };
+        let cut = |bits: u64| if LAST { bits >> seen } else { bits };
+        let is = |byte| cut(_mm512_cmpeq_epi8_mask(bytes, all(byte)));
+        let curled = _mm512_or_si512(bytes, all(0x20));
+        let bracket = |byte| cut(_mm512_cmpeq_epi8_mask(curled, all(byte)));
+        let (quote, inside, escaped) = self.strings.next(is(b'\\'), is(b'"'));
+        self.least = _mm512_min_epu8(self.least, bytes);
+        self.any = _mm512_or_si512(self.any, bytes);
+        Masks {
+            quote,
+            inside,
+            escaped,
+            open: bracket(b'{'),
+            close: bracket(b'}'),
+            curly: cut(_mm512_test_epi8_mask(bytes, all(0x20))),
+            colon: is(b':'),
+            comma: is(b','),
+            blank: cut(_mm512_cmple_epu8_mask(bytes, all(b' '))),
+            digit: cut(_mm512_cmple_epu8_mask(_mm512_sub_epi8(bytes, all(b'0')), all(9))),
+            zero: is(b'0'),
+            ell: is(b'l'),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,popcnt,pclmulqdq")]
+    fn met(&self) -> Met {
+        Met {
+            control: _mm512_cmplt_epu8_mask(self.least, _mm512_set1_epi8(b' ' as i8)) != 0,
+            beyond: _mm512_movepi8_mask(self.any) != 0,
+            open: self.strings.inside != 0,
         }
     }
 }
@@ -245,6 +349,15 @@ mod tests {
         }
     }
 
+    /// With half the width, the way of machines that have no more, it is the same.
+    #[cfg(target_arch = "x86_64")]
+    fn narrower(bytes: &[u8], seen: &All, met: Met) {
+        let mut again = All(Vec::new());
+        // SAFETY: `fold` has asked for it.
+        let met_again = unsafe { avx2(bytes, &mut again) };
+        assert_eq!((&again.0, met_again), (&seen.0, met));
+    }
+
     #[test]
     fn every_byte_in_every_place() {
         for length in [0, 1, 63, 64, 65, 130] {
@@ -258,6 +371,8 @@ mod tests {
                 let Some(met) = fold(&bytes, &mut seen) else {
                     return;
                 };
+                #[cfg(target_arch = "x86_64")]
+                narrower(&bytes, &seen, met);
                 if let Some(last) = seen.0.last_mut().filter(|_| length % 64 != 0) {
                     // An open string, or a backslash, reaches beyond the end.
                     let valid = (1 << (length % 64)) - 1;

@@ -190,7 +190,7 @@ impl Prepared {
             // SAFETY: the text ends with a zero byte.
             Errno::result(unsafe { libc::chdir(cwd.as_ptr()) })?;
         }
-        // The warden blocks all signals, and a blocked signal stays blocked in a new program.
+        // Who starts a worker blocks signals, all of them just now, and a blocked one stays blocked in a new program.
         SigSet::empty().thread_set_mask()?;
         let mut said = Errno::ENOENT;
         for file in &self.files {

@@ -44,6 +44,14 @@ fn family(root: i32, threads: Option<u32>, strangers: &[i32]) -> Vec<(i32, Stat)
     all
 }
 
+/// Sends SIGKILL to everything below us but `spared` and all that is below those, and waits for nobody. How many there
+/// were that may be told so.
+pub fn kill_all(spared: &[i32]) -> usize {
+    let left = descendants_but(getpid().as_raw(), spared);
+    let ours = |&pid: &i32| kill(Pid::from_raw(pid), Signal::SIGKILL) != Err(Errno::EPERM);
+    left.iter().filter(|pid| ours(pid)).count()
+}
+
 /// Ends everything below us but `strangers`, and waits until it is gone. Returns how many it met first.
 pub fn end_all(strangers: &[i32]) -> u32 {
     let mut first = None;

@@ -71,7 +71,7 @@ pub(super) enum Round {
 }
 
 /// So many reads make a round, while more comes at once.
-const READS: u32 = 4;
+const READS: u32 = 16;
 
 /// One turn of a kept worker so far.
 #[derive(Default)]
@@ -188,6 +188,8 @@ impl<'a> Pump<'a> {
                 return Round::Ended;
             }
         }
+        // Whatever else floods: what is known is told, and what is there is written.
+        self.flush();
         Round::More
     }
 
@@ -251,8 +253,11 @@ impl<'a> Pump<'a> {
 
     /// What is readable when there is something to pass on or to say.
     pub(super) fn fds(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let taps = [&self.out, &self.err].into_iter().filter(|lines| lines.open);
-        let growth = self.growth.as_ref().and_then(Growth::fd);
+        // Before the start is said nothing is read.
+        let taps = [&self.out, &self.err]
+            .into_iter()
+            .filter(|lines| self.begun && lines.open);
+        let growth = self.growth.as_ref().filter(|_| self.begun).and_then(Growth::fd);
         taps.filter_map(|lines| lines.tap.fd())
             .chain(growth)
             .chain([self.gauge.bell()])

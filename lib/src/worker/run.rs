@@ -32,7 +32,7 @@ use std::time::Duration;
 /// What kept us from running it at all: no descriptor, no process.
 ///
 /// # Panics
-/// When other threads run already: the warden is forked.
+/// When other threads run already and the order is not guarded: the warden is forked.
 pub fn run(mut order: Order, attempts: &mut dyn Attempts, sink: Shared) -> io::Result<Ended> {
     memory::share();
     let reader = sink.fd().try_clone_to_owned()?;

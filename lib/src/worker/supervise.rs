@@ -183,7 +183,7 @@ impl Supervisor<'_, '_> {
                 self.on(Input::ReaderGone);
             }
             if self.start.is_none() && self.rules.next().is_some_and(|at| at <= self.watch.gauge.clock.now()) {
-                self.load = tree::load(self.warden.pid());
+                self.load = self.warden.load();
                 self.on(Input::Tick {
                     output: self.watch.gauge.output(),
                     held_up: self.watch.gauge.held_up(),

@@ -10,7 +10,7 @@ mod duty;
 use crate::outcome::End;
 use crate::sys::process;
 use crate::sys::spawn::Launch;
-use crate::sys::tree;
+use crate::sys::tree::{self, Load};
 use apart::Apart;
 use duty::Duty;
 use std::collections::VecDeque;
@@ -49,11 +49,14 @@ pub(super) enum Report {
 pub(super) enum Warden {
     /// A process of its own.
     Apart(Apart),
-    /// Ourselves.
+    /// Ourselves. While the worker is started we stand still, on a folder of a dead network mount for as long as that
+    /// takes; only KILL is heard then.
     Within {
         duty: Duty,
         reports: VecDeque<Report>,
         closed: bool,
+        /// CPU seconds of what we had reaped before: of earlier attempts.
+        before: f64,
     },
 }
 
@@ -68,19 +71,27 @@ impl Warden {
         if !within {
             return Apart::launch(launch).map(Self::Apart);
         }
+        let before = process::children_usage().0;
         let (duty, report) = Duty::begin(launch);
         Ok(Self::Within {
             duty,
             reports: VecDeque::from([report]),
             closed: false,
+            before,
         })
     }
 
-    /// The process above the whole tree.
-    pub(super) fn pid(&self) -> i32 {
+    /// What the worker's tree uses and has used.
+    pub(super) fn load(&self) -> Load {
         match self {
-            Self::Apart(apart) => apart.pid(),
-            Self::Within { .. } => nix::unistd::getpid().as_raw(),
+            Self::Apart(apart) => tree::load(apart.pid()),
+            Self::Within { before, .. } => {
+                let load = tree::load(nix::unistd::getpid().as_raw());
+                Load {
+                    cpu: (load.cpu - before).max(0.0),
+                    ..load
+                }
+            }
         }
     }
 
@@ -120,7 +131,9 @@ impl Warden {
     pub(super) fn report(&mut self) -> Option<Report> {
         match self {
             Self::Apart(apart) => apart.report(),
-            Self::Within { duty, reports, closed } => {
+            Self::Within {
+                duty, reports, closed, ..
+            } => {
                 if reports.is_empty() && !*closed {
                     *closed = duty.work(|report| reports.push_back(report));
                 }
