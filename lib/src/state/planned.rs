@@ -3,7 +3,6 @@
 use super::fold::anew;
 use super::stream::Phase;
 use super::{State, Stream};
-use crate::line::Ts;
 use crate::plan::{Condition, Status};
 
 /// What its plan tells of a stream.
@@ -43,7 +42,7 @@ impl State {
             .collect();
         for (group, members) in (0..).zip(groups.into_iter().map(|group| group.members)) {
             for place in members {
-                let at = self.at(&status.plan.streams[place].name, Ts(0));
+                let at = self.at(&status.plan.streams[place].name);
                 let stream = &mut self.streams[at];
                 stream.planned = Some(Box::new(Planned {
                     group,
@@ -60,7 +59,7 @@ impl State {
                 };
                 // The lines may know of a start that the journal had not told when it was read.
                 if stream.phase != phase && !told_lately(stream, status) {
-                    anew(stream, Ts(0));
+                    anew(stream);
                     stream.phase = phase;
                 }
             }
@@ -76,7 +75,7 @@ fn told_lately(stream: &Stream, status: &Status) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::line::Outcome;
+    use crate::line::{Outcome, Ts};
     use crate::plan::{Format, Graph, Journal, Plan};
     use crate::policy::{More, Policy, Verdict};
     use std::sync::Arc;

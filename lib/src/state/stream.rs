@@ -174,6 +174,8 @@ pub struct Stream {
     pub started: Ts,
     /// The time of its last line, of whatever kind.
     pub last_seen: Ts,
+    /// Whether a line of it was seen: its time may be 0.
+    begun: bool,
     /// When the worker itself last wrote something.
     pub heard: Ts,
     /// When it ended.
@@ -255,7 +257,7 @@ impl Output {
 }
 
 impl Stream {
-    pub(super) fn new(name: &str, ts: Ts) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             phase: Phase::Waiting,
@@ -265,9 +267,10 @@ impl Stream {
             session: None,
             model: None,
             planned: None,
-            started: ts,
-            last_seen: ts,
-            heard: ts,
+            started: Ts(0),
+            last_seen: Ts(0),
+            heard: Ts(0),
+            begun: false,
             ended: None,
             attempt: 1,
             lost: 0,
@@ -320,7 +323,7 @@ impl Stream {
 
     /// Whether it has said anything: one that only its plan tells of has not.
     pub fn has_begun(&self) -> bool {
-        self.last_seen > Ts(0)
+        self.begun
     }
 
     /// Whether nothing more is to come: it has ended, or will not run.
@@ -337,7 +340,7 @@ impl Stream {
     /// A line of it was written then.
     pub(super) fn seen(&mut self, ts: Ts) {
         if !self.has_begun() {
-            (self.started, self.heard) = (ts, ts);
+            (self.started, self.heard, self.begun) = (ts, ts, true);
         }
         self.last_seen = self.last_seen.max(ts);
     }
