@@ -82,10 +82,10 @@ fn gap(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
 /// A stream that is known begins anew: nothing was seen of it yet.
 pub(super) fn anew(stream: &mut Stream) {
     let (assumed, keep, track) = (stream.assumed, stream.keep, stream.track.take());
-    let planned = stream.planned.take();
+    let (planned, wiped) = (stream.planned.take(), stream.wiped);
     *stream = Stream::new(&std::mem::take(&mut stream.name));
     stream.assume(assumed);
-    (stream.keep, stream.planned) = (keep, planned);
+    (stream.keep, stream.planned, stream.wiped) = (keep, planned, wiped);
     stream.track = track.map(|track| Box::new(track.anew()));
 }
 

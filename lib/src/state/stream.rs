@@ -176,6 +176,10 @@ pub struct Stream {
     pub last_seen: Ts,
     /// Whether a line of it was seen: its time may be 0.
     begun: bool,
+    /// Whether all of that was before its run went on, which may keep it as it is.
+    pub(super) former: bool,
+    /// When the run had gone on for which it was wiped, in Unix seconds; 0 where it was not.
+    pub(super) wiped: f64,
     /// When the worker itself last wrote something.
     pub heard: Ts,
     /// When it ended.
@@ -271,6 +275,8 @@ impl Stream {
             last_seen: Ts(0),
             heard: Ts(0),
             begun: false,
+            former: false,
+            wiped: 0.0,
             ended: None,
             attempt: 1,
             lost: 0,
@@ -321,9 +327,10 @@ impl Stream {
         }
     }
 
-    /// Whether it has said anything: one that only its plan tells of has not.
+    /// Whether it has said anything: one that only its plan tells of has not, nor has one whose run went on and has not
+    /// come to it yet.
     pub fn has_begun(&self) -> bool {
-        self.begun
+        self.begun && !self.former
     }
 
     /// Whether nothing more is to come: it has ended, or will not run.
@@ -339,9 +346,10 @@ impl Stream {
 
     /// A line of it was written then.
     pub(super) fn seen(&mut self, ts: Ts) {
-        if !self.has_begun() {
+        if !self.begun {
             (self.started, self.heard, self.begun) = (ts, ts, true);
         }
+        self.former = false;
         self.last_seen = self.last_seen.max(ts);
     }
 

@@ -310,3 +310,18 @@ fn a_stream_that_was_begun_and_said_nothing() {
         }
     }
 }
+
+/// What is said on the command line wins over the plan.
+#[test]
+fn how_long_and_whom_to_trust_is_for_who_waits_to_say() {
+    let plan = "name = 'p'\n[wait]\nneed = ['a']\nany = 1\ngrace = '1h'\n[stream.a]\nrun = ['true']\n\
+        [stream.b]\nrun = ['cat', 'api.gate']\n[stream.bad]\noptional = true\nrun = ['false']\n";
+    let mut run = Going::new(plan, &[]);
+    run.shows(&["✗ bad"]);
+    finish(run.tool("cl-wait", &["--grace", "1ms", "-o", "none", "run"]), b"").ok();
+    run.open("api.gate");
+    run.ends(0);
+    finish(run.tool("cl-wait", &["-o", "none", "run"]), b"").ok();
+    let done = finish(run.tool("cl-wait", &["--trust", "-o", "none", "run"]), b"").exits(1);
+    assert!(done.err.starts_with("cl-wait: bad ended as failed"), "{}", done.err);
+}
