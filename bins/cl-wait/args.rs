@@ -64,9 +64,9 @@ pub struct Args {
     #[arg(long)]
     pub trust: bool,
 
-    /// Once all needed ones are there, how long to wait for the --any
-    #[arg(long, value_name = "DURATION", value_parser = units::duration, default_value = "15s")]
-    pub grace: Duration,
+    /// Once all needed ones are there, how long to wait for the --any (15s, or as the plan says)
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub grace: Option<Duration>,
 
     /// A kept worker's turn counts as its stream's end: the next one, or its N-th
     ///

@@ -178,7 +178,7 @@ impl Input {
         match self.kind {
             Kind::Stdin if !self.turns => More::Open,
             Kind::Stdin | Kind::Files => More::Perhaps,
-            Kind::Processes => More::Never,
+            Kind::Processes => More::Seen,
         }
     }
 

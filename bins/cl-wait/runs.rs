@@ -7,9 +7,13 @@ use harmony::line::Name;
 use harmony::plan::Status;
 use harmony::run::way_out;
 use harmony::state::State;
+use std::time::{Duration, Instant};
 
 /// So many streams of a plan are named where none fits.
 const NAMED: usize = 20;
+
+/// Runs are looked at no more often than this: a journal may grow as fast as it is read.
+const INTERVAL: Duration = Duration::from_millis(50);
 
 /// What is known of plans' runs.
 #[derive(Default)]
@@ -21,11 +25,24 @@ pub struct Runs {
     /// Whether there may be something new, and whether it was looked at since all lines were read.
     pub news: bool,
     pub fresh: bool,
+    /// When they were looked at last.
+    looked: Option<Instant>,
     /// Whether all that is waited for are plans' runs.
     pub alone: bool,
 }
 
 impl Runs {
+    /// When they are to be looked at again, where there may be something new.
+    pub fn due(&self) -> Option<Instant> {
+        let due = self.looked.map_or_else(Instant::now, |looked| looked + INTERVAL);
+        self.news.then_some(due)
+    }
+
+    /// Whether they are to be looked at now.
+    pub fn are_due(&self) -> bool {
+        self.due().is_some_and(|due| due <= Instant::now())
+    }
+
     /// Whether none of them goes on, and there is nothing else.
     pub fn are_over(&self) -> bool {
         let over = |status: &Option<Status>| status.as_ref().is_some_and(Status::is_over);
@@ -34,7 +51,7 @@ impl Runs {
 
     /// Reads what is new, and takes it into the picture.
     pub fn look(&mut self, input: &mut Input, state: &mut State) -> Result<(), Failure> {
-        (self.news, self.fresh) = (false, true);
+        (self.news, self.fresh, self.looked) = (false, true, Some(Instant::now()));
         (self.statuses, self.way_out) = (Vec::new(), None);
         for run in &mut input.runs {
             let shown = run.folder().display().to_string();
@@ -79,7 +96,7 @@ impl Runs {
 
     /// The run whose plan says what is enough, where nothing else does.
     pub fn by_plan(&self, args: &Args) -> Option<&Status> {
-        let counted = args.all || args.any.is_some() || args.first || args.turn.is_some();
+        let counted = args.trust || args.all || args.any.is_some() || args.first || args.turn.is_some();
         let asked = counted || !args.need.is_empty() || !args.expect.is_empty();
         match self.statuses.as_slice() {
             [Some(status)] if self.alone && !asked => Some(status),

@@ -25,6 +25,9 @@ use std::time::{Duration, Instant};
 /// Our reader went away: as a program that SIGPIPE ends.
 const READER_GONE: u8 = 141;
 
+/// How long to wait for others once all needed ones are there, where nobody says.
+const GRACE: Duration = Duration::from_secs(15);
+
 /// How long the streams may take for their end, once a terminal told all of us to stop.
 const WRAP_UP: Duration = Duration::from_secs(5);
 
@@ -241,7 +244,7 @@ impl<'a> Wait<'a> {
                 }
                 Step::Joined(_) | Step::Left(_) | Step::Awaited(_) => false,
                 // What a run's journal tells of was written before it, and is read before anything is judged by it.
-                Step::Quiet | Step::Late if self.runs.news => {
+                Step::Quiet | Step::Late if self.runs.are_due() => {
                     self.look(input)?;
                     false
                 }
@@ -266,7 +269,7 @@ impl<'a> Wait<'a> {
                 continue;
             }
             if settled
-                && !self.runs.news
+                && !self.runs.are_due()
                 && !self.runs.fresh
                 && let Some(ending) = self.judge(more)
             {
@@ -300,18 +303,20 @@ impl<'a> Wait<'a> {
 
     /// How long may be waited for the next line.
     fn patience(&self) -> Option<Duration> {
-        if self.runs.news || self.runs.fresh {
+        if self.runs.are_due() || self.runs.fresh {
             return Some(Duration::ZERO);
         }
+        let look = self.runs.due();
         if let Some((_, until)) = self.cancelled {
-            return Some(until.saturating_duration_since(Instant::now()));
+            let next = look.map_or(until, |look| look.min(until));
+            return Some(next.saturating_duration_since(Instant::now()));
         }
         let partial = self
             .partials
             .as_ref()
             .filter(|partials| partials.news)
             .map(|partials| partials.due);
-        let next = [self.deadline, self.grace, partial].into_iter().flatten().min()?;
+        let next = [self.deadline, self.grace, partial, look].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -349,10 +354,10 @@ impl<'a> Wait<'a> {
     }
 
     fn judge(&mut self, more: More) -> Option<Ending> {
-        let mut grace = self.args.grace;
+        let mut grace = GRACE;
         let verdict = match self.runs.by_plan(self.args) {
             Some(status) => {
-                grace = status.plan.wait.as_ref().map_or(grace, harmony::plan::Wait::grace);
+                grace = status.plan.wait.as_ref().map_or(GRACE, harmony::plan::Wait::grace);
                 match status.standing() {
                     Standing::Waiting => Verdict::Waiting,
                     Standing::Needed => Verdict::Needed,
@@ -370,6 +375,7 @@ impl<'a> Wait<'a> {
             Verdict::Met => Some(Ending::Met),
             Verdict::Impossible(reason) => Some(Ending::Unmet(self.explain(reason))),
             Verdict::Needed => {
+                let grace = self.args.grace.unwrap_or(grace);
                 self.grace = self.grace.or_else(|| Instant::now().checked_add(grace));
                 None
             }

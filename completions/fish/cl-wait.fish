@@ -1,7 +1,7 @@
 complete -c cl-wait -l any -d 'N streams must end well, of those that are not needed by name (1)' -r
 complete -c cl-wait -l need -d 'This stream must end well; repeatable, or a comma list' -r
 complete -c cl-wait -l expect -d 'The streams that count, as a comma list: they must appear, and others do not count' -r
-complete -c cl-wait -l grace -d 'Once all needed ones are there, how long to wait for the --any' -r
+complete -c cl-wait -l grace -d 'Once all needed ones are there, how long to wait for the --any (15s, or as the plan says)' -r
 complete -c cl-wait -l turn -d 'A kept worker\'s turn counts as its stream\'s end: the next one, or its N-th' -r
 complete -c cl-wait -s t -l timeout -d 'How long to wait at all; 0 is for ever' -r
 complete -c cl-wait -l partial -d 'Say what is there so far, in a partial event, at most this often and when something is new' -r

@@ -42,8 +42,17 @@ pub enum More {
     Open,
     /// Those seen count as all there are, until another one appears.
     Perhaps,
-    /// Nothing follows.
+    /// No other one appears; those seen may go on.
+    Seen,
+    /// Nothing follows: what has not ended never will.
     Never,
+}
+
+impl More {
+    /// Whether a stream that was not seen yet may still appear.
+    fn others(self) -> bool {
+        matches!(self, Self::Open | Self::Perhaps)
+    }
 }
 
 /// How things stand.
@@ -107,6 +116,11 @@ impl Policy {
         self.fate(stream) == Fate::Open
     }
 
+    /// Whether it can end no more, although nobody has told that it did.
+    fn is_lost(&self, stream: &Stream, more: More) -> bool {
+        more == More::Never && self.is_open(stream)
+    }
+
     /// Whether it ended well.
     pub fn is_well(&self, stream: &Stream) -> bool {
         self.fate(stream) == Fate::Well
@@ -148,7 +162,8 @@ impl Policy {
     fn failed_need(&self, state: &State, more: More) -> Option<String> {
         self.need.iter().find_map(|name| match state.get(name) {
             Some(stream) if matches!(self.fate(stream), Fate::Bad | Fate::Void) => Some(self.why(stream)),
-            None if more == More::Never => Some(format!("{name} never appeared")),
+            Some(stream) if self.is_lost(stream, more) => Some(self.why(stream)),
+            None if !more.others() => Some(format!("{name} never appeared")),
             _ => None,
         })
     }
@@ -156,13 +171,14 @@ impl Policy {
     fn all(&self, state: &State, more: More) -> Verdict {
         let counted = self.counted(state).filter(|stream| self.fate(stream) != Fate::Void);
         let counted: Vec<&Stream> = counted.collect();
-        if let Some(bad) = counted.iter().find(|stream| self.fate(stream) == Fate::Bad) {
+        let bad = |stream: &&&Stream| self.fate(stream) == Fate::Bad || self.is_lost(stream, more);
+        if let Some(bad) = counted.iter().find(bad) {
             return Verdict::Impossible(self.why(bad));
         }
         let missing = self.named().find(|name| state.get(name).is_none());
-        match (missing, more) {
-            (Some(name), More::Never) => return Verdict::Impossible(format!("{name} never appeared")),
-            (None, More::Never) if counted.is_empty() => {
+        match (missing, more.others()) {
+            (Some(name), false) => return Verdict::Impossible(format!("{name} never appeared")),
+            (None, false) if counted.is_empty() => {
                 return Verdict::Impossible("no stream appeared".to_owned());
             }
             _ => {}
@@ -183,7 +199,10 @@ impl Policy {
         if needed && well >= count {
             return Verdict::Met;
         }
-        let open = others().filter(|stream| self.fate(stream) == Fate::Open).count();
+        let open = match more {
+            More::Never => 0,
+            _ => others().filter(|stream| self.is_open(stream)).count(),
+        };
         let absent = self
             .named()
             .filter(|name| !self.need.iter().any(|need| need == name) && state.get(name).is_none())
@@ -191,9 +210,9 @@ impl Policy {
         let closed = match more {
             More::Open => !self.expect.is_empty(),
             More::Perhaps => !self.expect.is_empty() || others().next().is_some(),
-            More::Never => true,
+            More::Seen | More::Never => true,
         };
-        let to_come = open + if more == More::Never { 0 } else { absent };
+        let to_come = open + if more.others() { absent } else { 0 };
         if !self.need.is_empty() && !needed {
             return Verdict::Waiting;
         }
@@ -242,6 +261,7 @@ impl Policy {
             Some(outcome) => format!("{name} ended as {}: {because}", outcome.as_str()),
             None if stream.phase == Phase::Skipped => format!("{name} does not run: {}", stream.why()),
             None if stream.phase == Phase::Unneeded => format!("{name} need not run, so it does not"),
+            None if !stream.has_begun() => format!("{name} has said nothing"),
             None => format!("{name} has not ended"),
         }
     }

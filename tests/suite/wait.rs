@@ -134,6 +134,17 @@ fn verdict(done: &Done) -> Value {
     last
 }
 
+/// The beginning of 1970 is a time, too.
+#[test]
+fn a_stream_at_the_time_0_is_lost_as_any_other() {
+    let line = r#"{"cl":{"stream":"a","seq":1,"ts":0},"x":1}"#;
+    let mut command = command(tool("cl-wait"));
+    command.args(["-t", "10s"]).stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let done = finish(command, format!("{line}\n").as_bytes()).exits(1);
+    assert_eq!(done.err, "cl-wait: a stopped without telling its end\n");
+}
+
 #[test]
 fn all_of_them() {
     let done = feed("cl-wait", &[] as &[&str], (good("a") + &good("b")).as_bytes()).ok();

@@ -27,7 +27,9 @@ impl Run<'_> {
     /// Whom a stream asks, as far as the plan tells: its agent, else the program that it runs.
     fn asks(&self, at: usize) -> String {
         let stream = &self.plan.streams[at];
-        let agent = self.plan.settings(stream).agent.filter(|agent| agent != "auto");
+        let role = || self.plan.role(stream, self.set.roles)?.agent.clone();
+        let agent = self.plan.settings(stream).agent.or_else(role);
+        let agent = agent.filter(|agent| agent != "auto");
         agent.unwrap_or_else(|| {
             let program = stream.run.first().and_then(|program| program.rsplit('/').next());
             program.unwrap_or(Kind::Claude.as_str()).to_owned()

@@ -110,6 +110,7 @@ impl<'a> Run<'a> {
         self.pump.begin(at, &name, file);
         self.pump.end(at);
         self.cost += exit.cost_usd.unwrap_or(0.0);
+        self.log.note(Act::Keep { stream: name });
         self.schedule.ended(&self.plan, at, Outcome::Success);
         true
     }

@@ -56,6 +56,11 @@ pub enum Act {
         /// How.
         outcome: Outcome,
     },
+    /// A stream ended well on the same before the run went on: it need not run again.
+    Keep {
+        /// Which.
+        stream: String,
+    },
     /// A stream will not run, for another one's end.
     Skip {
         /// Which.
@@ -113,6 +118,8 @@ pub struct Told {
     pub outcome: Option<Outcome>,
     /// Why it was skipped.
     pub because: String,
+    /// Whether it ended well before the run went on, which has not come to it yet: it may be kept, or run again.
+    pub before: bool,
 }
 
 impl Default for Told {
@@ -127,6 +134,7 @@ impl From<Fate> for Told {
             fate,
             outcome: None,
             because: String::new(),
+            before: false,
         }
     }
 }
@@ -162,8 +170,8 @@ impl Journal {
         self.unread += more.unread;
     }
 
-    /// What the journal tells of each stream of the plan. A run that goes on begins anew with all that did not end well,
-    /// or was taken back.
+    /// What the journal tells of each stream of the plan. A run that goes on begins anew with all of them: what ended well
+    /// counts again once it is kept.
     pub fn told(&self, plan: &Plan) -> Vec<Told> {
         let names = plan.streams.iter().map(|stream| stream.name.as_str());
         let index: HashMap<&str, usize> = names.zip(0..).collect();
@@ -173,14 +181,16 @@ impl Journal {
             let (stream, told) = match act {
                 Act::Begin { .. } => {
                     for (at, told) in all.iter_mut().enumerate() {
-                        if told.fate != Fate::Well || undone.remove(&at) {
-                            *told = Told::default();
-                        }
+                        *told = Told {
+                            before: (told.before || told.fate == Fate::Well) && !undone.remove(&at),
+                            ..Told::default()
+                        };
                     }
                     continue;
                 }
                 Act::Start { stream, .. } => (stream, Told::from(Fate::Running)),
                 Act::End { stream, outcome } => (stream, Told::ended(*outcome)),
+                Act::Keep { stream } => (stream, Told::ended(Outcome::Success)),
                 Act::Skip { stream, because } => {
                     let because = because.clone();
                     let told = Told {

@@ -104,7 +104,13 @@ impl Status {
             (_, None) => Stage::Cut,
         };
         let told = if begun.is_some() {
-            journal.told(&plan)
+            let mut all = journal.told(&plan);
+            // What is not run any more stays as it was.
+            if stage != Stage::Going || journal.undoing() {
+                let kept = all.iter_mut().filter(|told| told.before && told.fate == Fate::Waiting);
+                kept.for_each(|told| *told = Told::ended(Outcome::Success));
+            }
+            all
         } else {
             let told = |outcome: Option<Outcome>| outcome.map_or(Told::from(Fate::Running), Told::ended);
             let streams = plan.streams.iter();
@@ -238,15 +244,19 @@ impl Status {
         members.iter().filter(is).count()
     }
 
-    /// Whether the whole is enough, as the plan says it: known as soon as it cannot change, and at the latest when the
-    /// run is over.
+    /// Whether the whole is enough, as the plan says it: known as soon as it cannot change. Where the run is over, its own
+    /// word counts.
     pub fn standing(&self) -> Standing {
+        match &self.stage {
+            Stage::Over { verdict, .. } if verdict == "met" => return Standing::Met,
+            Stage::Over { verdict, because } if because.is_empty() => return Standing::Unmet(verdict.clone()),
+            Stage::Over { because, .. } => return Standing::Unmet(because.clone()),
+            Stage::Unknown | Stage::Going | Stage::Cut => {}
+        }
         match standing(&self.plan, &self.graph, &self.fates, &self.outcomes) {
-            Standing::Waiting | Standing::Needed if self.is_over() => match &self.stage {
-                Stage::Over { verdict, .. } if verdict == "met" => Standing::Met,
-                Stage::Over { because, .. } => Standing::Unmet(because.clone()),
-                _ => Standing::Unmet("the run was cut short".to_owned()),
-            },
+            Standing::Waiting | Standing::Needed if self.stage == Stage::Cut => {
+                Standing::Unmet("the run was cut short".to_owned())
+            }
             Standing::Waiting if !has_policy(&self.plan) => self.lost().map_or(Standing::Waiting, |at| {
                 Standing::Unmet(why(&self.plan, &self.fates, &self.outcomes, at))
             }),
@@ -396,6 +406,12 @@ mod tests {
         let over = status(PLAN, &[begin(9), finish.clone()], false);
         assert_eq!(over.standing(), Standing::Unmet("late".to_owned()));
         assert_eq!(over.why(1), "the run was over before it began");
+        // Whatever its streams have come to, the run's own word counts.
+        let well = |at: usize| end(["schema", "api", "data", "page", "all"][at], Outcome::Success);
+        let all = (0..5).map(well);
+        let over = [begin(9)].into_iter().chain(all).chain([finish.clone()]);
+        let over = status(PLAN, &over.collect::<Vec<_>>(), false);
+        assert_eq!(over.standing(), Standing::Unmet("late".to_owned()));
         // What goes on is not over, and what failed may run again.
         let again = [&acts[..], &[finish, begin(9)]].concat();
         let again = status(PLAN, &again, true);
@@ -403,6 +419,35 @@ mod tests {
             (again.stage.clone(), again.fates[0], again.standing()),
             (Stage::Going, Fate::Waiting, Standing::Waiting)
         );
+    }
+
+    /// Whether it is asked the same again is found out when the run comes to it.
+    #[test]
+    fn what_ended_well_counts_again_once_it_is_kept() {
+        let plan = "name = 'p'\n[stream.a]\nrun = ['x']\n[stream.b]\nafter = ['a']\nrun = ['x']\n";
+        let well = |stream: &str| [start(stream), end(stream, Outcome::Success)];
+        let met = Act::Finish {
+            verdict: "met".to_owned(),
+            because: String::new(),
+        };
+        let before = [&[begin(2)][..], &well("a"), &well("b"), &[met]].concat();
+        assert_eq!(status(plan, &before, false).standing(), Standing::Met);
+        let on = [&before[..], &[begin(2)]].concat();
+        let again = status(plan, &on, true);
+        assert_eq!(again.standing(), Standing::Waiting);
+        assert_eq!(told(&again), ["about to start", "after a"]);
+        let keep = |stream: &str| Act::Keep {
+            stream: stream.to_owned(),
+        };
+        let kept = status(plan, &[&on[..], &[keep("a")]].concat(), true);
+        assert_eq!(kept.conditions, [Condition::Well, Condition::Ready]);
+        let kept = status(plan, &[&on[..], &[keep("a"), keep("b")]].concat(), true);
+        assert_eq!(kept.standing(), Standing::Met);
+        // Cut short before it came to them, it leaves them as they were.
+        assert_eq!(status(plan, &on, false).conditions, [Condition::Well, Condition::Well]);
+        let undo = Act::Undo { stream: "b".to_owned() };
+        let undoing = status(plan, &[&on[..], &[undo]].concat(), true);
+        assert_eq!(undoing.conditions, [Condition::Well, Condition::Well]);
     }
 
     #[test]

@@ -37,7 +37,7 @@ fn check(policy: &Policy, cases: &[(&str, More, &str)]) {
     }
 }
 
-use More::{Never, Open, Perhaps};
+use More::{Never, Open, Perhaps, Seen};
 
 #[test]
 fn all_that_were_seen() {
@@ -228,4 +228,35 @@ fn needed_ones_are_told_first() {
     let mut all = ["a", "m", "y", "z", "b"];
     all.sort_by_key(|name| policy.place(name));
     assert_eq!(all, ["z", "y", "m", "a", "b"]);
+}
+
+/// Nothing follows: what has not ended is waited for no more. Where only no other stream appears, it is.
+#[test]
+fn what_can_never_end() {
+    let needs = Policy {
+        need: names("a"),
+        ..Policy::default()
+    };
+    let any = |count| Policy {
+        enough: Enough::Any(count),
+        ..Policy::default()
+    };
+    let cases = [
+        (&needs, "a has not ended"),
+        (&Policy::default(), "a has not ended"),
+        (&any(1), "none ended well, at last a has not ended"),
+        (&any(2), "only 0 of 2 can still end well"),
+    ];
+    for (policy, because) in cases {
+        check(policy, &[("a", Never, because)]);
+    }
+    check(&needs, &[("a", Seen, "waiting"), ("b", Seen, "a never appeared")]);
+    check(
+        &any(1),
+        &[
+            ("a", Seen, "waiting"),
+            ("a-", Seen, "none ended well, at last a ended as failed: exit 7"),
+        ],
+    );
+    check(&Policy::default(), &[("a b+", Seen, "waiting"), ("a+", Seen, "met")]);
 }

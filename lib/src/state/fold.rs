@@ -31,7 +31,7 @@ pub(super) fn line(state: &mut State, line: &[u8], head: &Header<'_>) -> Option<
         Some(b"torn") if state.get(head.stream).is_none() => return None,
         _ => {}
     }
-    let at = state.at(head.stream, head.ts);
+    let at = state.at(head.stream);
     let stream = &mut state.streams[at];
     stream.seen(head.ts);
     match own {
@@ -41,7 +41,8 @@ pub(super) fn line(state: &mut State, line: &[u8], head: &Header<'_>) -> Option<
         Some(own) => {
             // A start that waits for a limit says so, or even its end, before anything else.
             if head.seq == 1 && stream.sequence.last() > 1 && matches!(own, b"limit" | b"exit") {
-                anew(stream, head.ts);
+                anew(stream);
+                stream.seen(head.ts);
             }
             see(stream, head);
             match own {
@@ -78,20 +79,21 @@ fn gap(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
     stream.sequence.told(head.seq);
 }
 
-/// A stream that is known begins anew.
-pub(super) fn anew(stream: &mut Stream, ts: Ts) {
+/// A stream that is known begins anew: nothing was seen of it yet.
+pub(super) fn anew(stream: &mut Stream) {
     let (assumed, keep, track) = (stream.assumed, stream.keep, stream.track.take());
-    let planned = stream.planned.take();
-    *stream = Stream::new(&std::mem::take(&mut stream.name), ts);
+    let (planned, wiped) = (stream.planned.take(), stream.wiped);
+    *stream = Stream::new(&std::mem::take(&mut stream.name));
     stream.assume(assumed);
-    (stream.keep, stream.planned) = (keep, planned);
+    (stream.keep, stream.planned, stream.wiped) = (keep, planned, wiped);
     stream.track = track.map(|track| Box::new(track.anew()));
 }
 
 /// An attempt begins. Its number tells whether the stream goes on with it, or begins anew.
 fn start(stream: &mut Stream, line: &[u8], head: &Header<'_>) {
     if head.seq <= stream.sequence.last() {
-        anew(stream, head.ts);
+        anew(stream);
+        stream.seen(head.ts);
     }
     see(stream, head);
     let Some(Event::Start(start)) = Event::read(line) else {
@@ -127,7 +129,7 @@ fn hear(stream: &mut Stream, ts: Ts) {
 
 /// Takes a worker's line without reading it.
 pub(super) fn count(state: &mut State, line: &[u8], head: &Header<'_>) -> usize {
-    let at = state.at(head.stream, head.ts);
+    let at = state.at(head.stream);
     let stream = &mut state.streams[at];
     stream.seen(head.ts);
     count_line(stream, line, head);

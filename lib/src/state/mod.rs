@@ -157,7 +157,7 @@ impl State {
     }
 
     /// The place of the stream of that name, which appears with this if it has not yet.
-    fn at(&mut self, name: &str, ts: Ts) -> usize {
+    fn at(&mut self, name: &str) -> usize {
         // Mostly that of the line before.
         if self.streams.get(self.last).is_some_and(|stream| stream.name == name) {
             return self.last;
@@ -166,7 +166,7 @@ impl State {
             self.last = at;
             return at;
         }
-        let mut stream = Stream::new(name, ts);
+        let mut stream = Stream::new(name);
         stream.assume(self.assume);
         if self.remembers {
             stream.keep = Keep::MANY;

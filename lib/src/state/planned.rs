@@ -3,7 +3,7 @@
 use super::fold::anew;
 use super::stream::Phase;
 use super::{State, Stream};
-use crate::line::Ts;
+use crate::line::Outcome;
 use crate::plan::{Condition, Status};
 
 /// What its plan tells of a stream.
@@ -30,7 +30,7 @@ pub struct Stretch {
 
 impl State {
     /// Takes what is known of the plan's run: its streams appear that have not, and those that do not run say why. What
-    /// a stream told before the run went on is over.
+    /// a stream told before the run went on is over, unless it ended well and is kept.
     pub fn plan(&mut self, status: &Status) {
         let groups = status.groups();
         self.groups = groups
@@ -43,7 +43,7 @@ impl State {
             .collect();
         for (group, members) in (0..).zip(groups.into_iter().map(|group| group.members)) {
             for place in members {
-                let at = self.at(&status.plan.streams[place].name, Ts(0));
+                let at = self.at(&status.plan.streams[place].name);
                 let stream = &mut self.streams[at];
                 stream.planned = Some(Box::new(Planned {
                     group,
@@ -55,14 +55,30 @@ impl State {
                     Condition::Skipped(_) | Condition::Unbegun => Phase::Skipped,
                     Condition::Unneeded => Phase::Unneeded,
                     // Its lines tell more, once they are there.
-                    Condition::Running if !told_lately(stream, status) => Phase::Waiting,
+                    Condition::Running if !told_lately(stream, status) => {
+                        // Once is enough: clocks may be set back, and then it seems to have told nothing since.
+                        if stream.wiped != status.began {
+                            anew(stream);
+                            stream.wiped = status.began;
+                        }
+                        continue;
+                    }
+                    Condition::Well if std::mem::take(&mut stream.former) => {
+                        stream.phase = Phase::Ended(Outcome::Success);
+                        continue;
+                    }
                     Condition::Running | Condition::Well | Condition::Failed | Condition::Cut => continue,
                 };
                 // The lines may know of a start that the journal had not told when it was read.
-                if stream.phase != phase && !told_lately(stream, status) {
-                    anew(stream, Ts(0));
-                    stream.phase = phase;
+                if stream.phase == phase || told_lately(stream, status) {
+                    continue;
                 }
+                if phase == Phase::Waiting && stream.outcome() == Some(Outcome::Success) {
+                    stream.former = true;
+                } else {
+                    anew(stream);
+                }
+                stream.phase = phase;
             }
         }
     }
@@ -76,7 +92,7 @@ fn told_lately(stream: &Stream, status: &Status) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::line::Outcome;
+    use crate::line::Ts;
     use crate::plan::{Format, Graph, Journal, Plan};
     use crate::policy::{More, Policy, Verdict};
     use std::sync::Arc;
@@ -137,6 +153,29 @@ mod tests {
         );
     }
 
+    /// What the journal tells of a run in which `a` ended well.
+    fn before_well() -> String {
+        begin(5) + "{\"ts\":7,\"act\":\"end\",\"stream\":\"a\",\"outcome\":\"success\"}\n"
+    }
+
+    /// Where `a` stands when that goes on, and then when this is told, and whether it has begun.
+    fn kept_through(before: &str, then: &str) -> [(Phase, bool); 2] {
+        let mut state = State::default();
+        state.line(&line("a", 1, 6, START));
+        state.line(&line("a", 2, 7, "\"exit\",\"outcome\":\"success\",\"text\":\"A\""));
+        let mut at = |journal: &str| {
+            state.plan(&status(journal));
+            let a = state.get("a").unwrap();
+            assert_eq!(
+                a.answer().is_some(),
+                !then.contains("start") || !journal.ends_with(then)
+            );
+            (a.phase, a.has_begun())
+        };
+        let on = before.to_owned() + &begin(8);
+        [at(&on), at(&(on + then))]
+    }
+
     #[test]
     fn what_was_told_before_a_run_went_on_is_over() {
         let mut state = State::default();
@@ -167,6 +206,13 @@ mod tests {
             told,
             Verdict::Impossible("spare need not run, so it does not".to_owned())
         );
+        let keep = "{\"ts\":9,\"act\":\"keep\",\"stream\":\"a\"}\n";
+        assert_eq!(
+            kept_through(&before_well(), keep),
+            [(Phase::Waiting, false), (Phase::Ended(Outcome::Success), true)]
+        );
+        let run = "{\"ts\":9,\"act\":\"start\",\"stream\":\"a\",\"key\":\"\"}\n";
+        assert_eq!(kept_through(&before_well(), run), [(Phase::Waiting, false); 2]);
         // It counts neither way.
         assert_eq!(Policy::default().judge(&state, More::Perhaps), Verdict::Waiting);
         for stream in ["a", "b", "c"] {

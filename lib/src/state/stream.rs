@@ -174,6 +174,12 @@ pub struct Stream {
     pub started: Ts,
     /// The time of its last line, of whatever kind.
     pub last_seen: Ts,
+    /// Whether a line of it was seen: its time may be 0.
+    begun: bool,
+    /// Whether all of that was before its run went on, which may keep it as it is.
+    pub(super) former: bool,
+    /// When the run had gone on for which it was wiped, in Unix seconds; 0 where it was not.
+    pub(super) wiped: f64,
     /// When the worker itself last wrote something.
     pub heard: Ts,
     /// When it ended.
@@ -255,7 +261,7 @@ impl Output {
 }
 
 impl Stream {
-    pub(super) fn new(name: &str, ts: Ts) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             phase: Phase::Waiting,
@@ -265,9 +271,12 @@ impl Stream {
             session: None,
             model: None,
             planned: None,
-            started: ts,
-            last_seen: ts,
-            heard: ts,
+            started: Ts(0),
+            last_seen: Ts(0),
+            heard: Ts(0),
+            begun: false,
+            former: false,
+            wiped: 0.0,
             ended: None,
             attempt: 1,
             lost: 0,
@@ -318,9 +327,10 @@ impl Stream {
         }
     }
 
-    /// Whether it has said anything: one that only its plan tells of has not.
+    /// Whether it has said anything: one that only its plan tells of has not, nor has one whose run went on and has not
+    /// come to it yet.
     pub fn has_begun(&self) -> bool {
-        self.last_seen > Ts(0)
+        self.begun && !self.former
     }
 
     /// Whether nothing more is to come: it has ended, or will not run.
@@ -336,9 +346,10 @@ impl Stream {
 
     /// A line of it was written then.
     pub(super) fn seen(&mut self, ts: Ts) {
-        if !self.has_begun() {
-            (self.started, self.heard) = (ts, ts);
+        if !self.begun {
+            (self.started, self.heard, self.begun) = (ts, ts, true);
         }
+        self.former = false;
         self.last_seen = self.last_seen.max(ts);
     }
 

@@ -77,6 +77,7 @@ fn every_act_is_described() {
             stream: text(),
             outcome: Outcome::Success,
         },
+        Act::Keep { stream: text() },
         Act::Skip {
             stream: text(),
             because: text(),
@@ -97,7 +98,7 @@ fn every_act_is_described() {
         // No wildcard: an act that is new does not compile until it stands above, too.
         match &act {
             Act::Begin { .. } | Act::Add { .. } | Act::Start { .. } | Act::End { .. } | Act::Skip { .. } => {}
-            Act::Unneeded { .. } | Act::Undo { .. } | Act::Undone { .. } | Act::Finish { .. } => {}
+            Act::Keep { .. } | Act::Unneeded { .. } | Act::Undo { .. } | Act::Undone { .. } | Act::Finish { .. } => {}
         }
         let entry = serde_json::to_value(Entry { ts: 1.0, act }).expect("JSON");
         for (member, value) in entry.as_object().expect("an object") {

@@ -175,3 +175,32 @@ fn a_machine_that_failed() {
         .count();
     assert_eq!(started, 3);
 }
+
+/// Old answers are none to what is asked now; what is asked the same is kept, and known at once.
+#[test]
+fn who_waits_for_a_run_that_goes_on() {
+    let home = scratch();
+    let plan = "name = 'r'\n[stream.a]\nlocks = ['db']\nrun = ['cat']\nprompt = 'one'\n\
+                [stream.c]\nrun = ['cat']\nprompt = 'see'\n";
+    played(home.path(), plan, &[]).exits(0);
+    let wait = |args: &[&str]| {
+        let mut wait = command(tool("cl-wait"));
+        wait.args(args).args(["-o", "text", "run"]).current_dir(home.path());
+        wait.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        finish(wait, b"")
+    };
+    assert_eq!(wait(&[]).ok().text(), "one\n\nsee\n");
+    std::fs::write(home.path().join("run/plan.toml"), plan.replace("one", "two")).unwrap();
+    let lock = std::fs::File::create(home.path().join(".local/state/cl/locks/db")).unwrap();
+    harmony::sys::fds::flock(&lock, false).unwrap();
+    let child = cl_run(home.path(), &["--resume", "run"]).spawn().unwrap();
+    until("the run goes on", || {
+        acts(home.path()).contains(&"keep c".to_owned()).then_some(())
+    });
+    wait(&["-t", "0.2s"]).exits(124);
+    wait(&["-t", "0.2s", "--need=a"]).exits(124);
+    assert_eq!(wait(&["--need=c"]).ok().text(), "see\n");
+    drop(lock);
+    collect(child, "cl-run").exits(0);
+    assert_eq!(wait(&[]).ok().text(), "two\n\nsee\n");
+}

@@ -283,3 +283,45 @@ fn enough_is_what_the_plan_says_and_streams_may_be_added() {
         read("s.md")
     );
 }
+
+/// A run that is over and whose journal knows more than its streams' files have: nothing is waited for in vain.
+#[test]
+fn a_stream_that_was_begun_and_said_nothing() {
+    let home = scratch();
+    let run = home.path().join("run");
+    std::fs::create_dir(&run).unwrap();
+    std::fs::write(run.join("plan.toml"), "name = 'p'\n[stream.a]\nrun = ['x']\n").unwrap();
+    let begun = "{\"ts\":1,\"act\":\"begin\",\"v\":1,\"plan\":\"p\",\"pid\":1}\n\
+        {\"ts\":2,\"act\":\"start\",\"stream\":\"a\",\"key\":\"\"}\n";
+    let ended = format!(
+        "{begun}{{\"ts\":3,\"act\":\"end\",\"stream\":\"a\",\"outcome\":\"success\"}}\n\
+        {{\"ts\":3,\"act\":\"finish\",\"verdict\":\"met\"}}\n"
+    );
+    let torn = "{\"cl\":{\"stream\":\"a\",";
+    for (journal, file) in [(begun, ""), (&ended, ""), (begun, torn)] {
+        std::fs::write(run.join("journal"), journal).unwrap();
+        std::fs::write(run.join("a.ndjson"), file).unwrap();
+        for asked in ["--need=a", "--all", "--any=1", "--expect=a"] {
+            let mut wait = command(tool("cl-wait"));
+            wait.args([asked, "-t", "20s", "run"]).current_dir(home.path());
+            wait.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let done = finish(wait, b"").exits(1);
+            assert!(done.err.contains("a has said nothing"), "{asked}: {}", done.err);
+        }
+    }
+}
+
+/// What is said on the command line wins over the plan.
+#[test]
+fn how_long_and_whom_to_trust_is_for_who_waits_to_say() {
+    let plan = "name = 'p'\n[wait]\nneed = ['a']\nany = 1\ngrace = '1h'\n[stream.a]\nrun = ['true']\n\
+        [stream.b]\nrun = ['cat', 'api.gate']\n[stream.bad]\noptional = true\nrun = ['false']\n";
+    let mut run = Going::new(plan, &[]);
+    run.shows(&["✗ bad"]);
+    finish(run.tool("cl-wait", &["--grace", "1ms", "-o", "none", "run"]), b"").ok();
+    run.open("api.gate");
+    run.ends(0);
+    finish(run.tool("cl-wait", &["-o", "none", "run"]), b"").ok();
+    let done = finish(run.tool("cl-wait", &["--trust", "-o", "none", "run"]), b"").exits(1);
+    assert!(done.err.starts_with("cl-wait: bad ended as failed"), "{}", done.err);
+}
