@@ -57,8 +57,10 @@ fn in_reverse_order() {
             "begin",
             "start a",
             "end a",
+            "keep b",
             "start c",
             "end c",
+            "keep plain",
             "start bad",
             "end bad",
             "finish"
