@@ -7,7 +7,7 @@ use crate::reports::Reports;
 use crate::signals::Signals;
 use harmony::cli::{Failure, complain, reason};
 use harmony::line::Ts;
-use harmony::run::{Kept, News, way_out};
+use harmony::run::{Kept, way_out};
 use harmony::source::{Sources, Step};
 use harmony::state::Stream;
 use harmony::view::{Act, Look};
@@ -121,9 +121,9 @@ impl Watch {
         self.sources
             .watch_also(calls.0.as_fd(), EpollFlags::EPOLLIN, CALLS)
             .map_err(failed)?;
-        if let Some(news) = self.kept.as_ref().and_then(Kept::news) {
+        if let Some(news) = self.kept.as_ref().and_then(Kept::fd) {
             self.sources
-                .watch_also(news.fd(), EpollFlags::EPOLLIN, NEWS)
+                .watch_also(news, EpollFlags::EPOLLIN, NEWS)
                 .map_err(failed)?;
         }
         let start = Instant::now();
@@ -192,7 +192,7 @@ impl Watch {
         let now = Instant::now();
         let news = turn.news_due(self.interval);
         // What was found out is acted upon once all is read that was there by then.
-        let over = (turn.fresh || (turn.planned == Some(true) && !turn.news)).then_some(now);
+        let over = (turn.fresh || turn.planned == Some(true)).then_some(now);
         let due = self
             .due(turn, now)
             .into_iter()
@@ -223,7 +223,9 @@ impl Watch {
                 complain("cl-progress", &format!("{what}: {}", reason(&error)));
             }
             Step::Other(token) if token == u64::from(NEWS) => {
-                turn.news |= self.kept.as_ref().and_then(Kept::news).is_some_and(News::hear);
+                if let Some(kept) = &mut self.kept {
+                    turn.news |= kept.hear()?;
+                }
             }
             Step::Other(_) => called = true,
             Step::Quiet => quiet = true,

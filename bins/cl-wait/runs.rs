@@ -4,7 +4,7 @@ use crate::args::Args;
 use crate::input::{Input, failed};
 use harmony::cli::Failure;
 use harmony::line::Name;
-use harmony::plan::{Condition, Status};
+use harmony::plan::Status;
 use harmony::run::way_out;
 use harmony::state::State;
 use std::time::{Duration, Instant};
@@ -47,19 +47,6 @@ impl Runs {
     pub fn are_over(&self) -> bool {
         let over = |status: &Option<Status>| status.as_ref().is_some_and(Status::is_over);
         self.alone && !self.statuses.is_empty() && self.statuses.iter().all(over)
-    }
-
-    /// All lines are read: what was cut short with its run tells its end no more.
-    pub fn lose(&self, state: &mut State) {
-        if self.statuses.iter().flatten().any(|status| !status.is_over()) {
-            // It may have streams of the same names.
-            return;
-        }
-        for status in self.statuses.iter().flatten() {
-            let cut = status.conditions.iter().zip(&status.plan.streams);
-            let cut = cut.filter(|(condition, _)| **condition == Condition::Cut);
-            cut.for_each(|(_, stream)| state.lose(&stream.name));
-        }
     }
 
     /// Reads what is new, and takes it into the picture.

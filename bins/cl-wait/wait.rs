@@ -11,7 +11,6 @@ use harmony::cli::{self, Failure, reason};
 use harmony::line::{Event, Name, Stamper, Ts, header, subtype};
 use harmony::plan::Standing;
 use harmony::policy::{Enough, More, Policy, Turns, Verdict};
-use harmony::run::{Kept, News};
 use harmony::sink::Shared;
 use harmony::source::Step;
 use harmony::state::State;
@@ -232,7 +231,10 @@ impl<'a> Wait<'a> {
                 },
                 Step::Other(token) if token == u64::from(signals.count()) => return Err(Stop::Reader),
                 Step::Other(token) if token == u64::from(signals.count()) + 1 => {
-                    self.runs.news |= input.runs.first().and_then(Kept::news).is_some_and(News::hear);
+                    for run in &mut input.runs {
+                        let heard = run.hear();
+                        self.runs.news |= heard.map_err(|error| Stop::Failed(failed("inotify", &error)))?;
+                    }
                     false
                 }
                 Step::Other(token) => {
@@ -248,7 +250,6 @@ impl<'a> Wait<'a> {
                 }
                 Step::Quiet | Step::Late => {
                     self.runs.fresh = false;
-                    self.runs.lose(&mut self.state);
                     if self.runs.are_over() {
                         self.state.finish();
                         more = More::Never;

@@ -6,7 +6,6 @@ use super::journal::Told;
 use super::schedule::{has_policy, standing, why};
 use super::{Act, Decision, Fate, Graph, Journal, Phase, Plan, Standing};
 use crate::line::Outcome;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// So many streams are named that another one waits for; the others are counted.
@@ -15,8 +14,8 @@ const NAMED: usize = 3;
 /// Where a stream of a run stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    /// So many must end first, of which these are the first few.
-    After(Vec<usize>, usize),
+    /// These must end first.
+    After(Vec<usize>),
     /// It waits for the lock of this name, which that stream holds; or, maybe, another run.
     Lock(String, Option<usize>),
     /// As many run as may at once.
@@ -152,20 +151,13 @@ impl Status {
                 }
             }
         }
-        let running = self.named(Fate::Running);
-        let mut holders: HashMap<&str, usize> = HashMap::new();
-        for &at in &running {
-            for lock in &self.plan.streams[at].locks {
-                holders.entry(lock).or_insert(at);
-            }
-        }
-        let full = jobs > 0 && running.len() >= jobs;
-        let conditions = (0..self.fates.len())
+        let running = self.named(Fate::Running).len();
+        self.conditions = (0..self.fates.len())
             .zip(skipped)
             .map(|(at, skipped)| match self.fates[at] {
                 Fate::Waiting if !goes_on => Condition::Unbegun,
-                Fate::Waiting if !ready[at] => self.after(at),
-                Fate::Waiting => self.held_up(at, full, &holders),
+                Fate::Waiting if !ready[at] => Condition::After(self.open_before(at)),
+                Fate::Waiting => self.held_up(at, jobs > 0 && running >= jobs),
                 Fate::Running if goes_on => Condition::Running,
                 Fate::Running => Condition::Cut,
                 Fate::Well => Condition::Well,
@@ -174,13 +166,16 @@ impl Status {
                 Fate::Unneeded => Condition::Unneeded,
             })
             .collect();
-        self.conditions = conditions;
     }
 
-    /// What keeps a stream that may start; `holders` tells who has which lock.
-    fn held_up(&self, at: usize, full: bool, holders: &HashMap<&str, usize>) -> Condition {
+    /// What keeps a stream that may start.
+    fn held_up(&self, at: usize, full: bool) -> Condition {
         let locks = &self.plan.streams[at].locks;
-        let held = locks.iter().find_map(|lock| Some((lock, *holders.get(lock.as_str())?)));
+        let holder = |lock: &String| {
+            let holds = |other: &usize| self.plan.streams[*other].locks.contains(lock);
+            self.named(Fate::Running).into_iter().find(holds)
+        };
+        let held = locks.iter().find_map(|lock| Some((lock, holder(lock)?)));
         match (held, locks.first()) {
             (Some((lock, holder)), _) => Condition::Lock(lock.clone(), Some(holder)),
             _ if full => Condition::Job,
@@ -195,16 +190,15 @@ impl Status {
     }
 
     /// Who has to end before this one may start, and has not.
-    fn after(&self, at: usize) -> Condition {
+    pub fn open_before(&self, at: usize) -> Vec<usize> {
         let open = |other: &usize| matches!(self.fates[*other], Fate::Waiting | Fate::Running);
-        let open = || self.graph.before(at).iter().copied().filter(open);
-        Condition::After(open().take(NAMED).collect(), open().count())
+        self.graph.before(at).iter().copied().filter(open).collect()
     }
 
     /// What a stream waits for, or why it does not run: in a few words, empty where there is nothing to say.
     pub fn why(&self, at: usize) -> String {
         match &self.conditions[at] {
-            Condition::After(first, count) => format!("after {}", self.names(first, *count)),
+            Condition::After(others) => format!("after {}", self.names(others)),
             Condition::Lock(lock, None) => format!("for the lock {lock}"),
             Condition::Lock(lock, Some(holder)) => {
                 format!("for the lock {lock}, which {} holds", self.plan.streams[*holder].name)
@@ -220,11 +214,11 @@ impl Status {
         }
     }
 
-    /// Some streams by their names: the first of them, and how many others there are of so many.
-    pub fn names(&self, some: &[usize], count: usize) -> String {
+    /// Some streams by their names: the first of them, and how many others there are.
+    pub fn names(&self, some: &[usize]) -> String {
         let names = some.iter().take(NAMED).map(|&at| self.plan.streams[at].name.as_str());
         let names = names.collect::<Vec<_>>().join(", ");
-        match count.saturating_sub(NAMED) {
+        match some.len().saturating_sub(NAMED) {
             0 => names,
             more => format!("{names} and {more} more"),
         }

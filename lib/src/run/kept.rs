@@ -34,53 +34,14 @@ pub struct Kept {
     follow: Option<Follow>,
 }
 
-/// What tells that there is something new, for any number of runs: of its kind a user has only some.
+/// What tells that there is something new.
 #[derive(Debug)]
-pub struct News {
+struct Follow {
     epoll: Epoll,
     inotify: Inotify,
     bell: Bell,
-}
-
-impl News {
-    /// News of no run yet.
-    ///
-    /// # Errors
-    /// When no descriptor is left.
-    pub fn new() -> io::Result<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        let bell = Bell::new()?;
-        epoll.add(&inotify, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
-        epoll.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
-        Ok(Self { epoll, inotify, bell })
-    }
-
-    /// What is readable when there may be something new.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.epoll.0.as_fd()
-    }
-
-    /// Takes note that it was readable, which it then is no more; whether there may be something new of any of its runs,
-    /// for [`Kept::look`] to read.
-    pub fn hear(&self) -> bool {
-        // It rings for nothing else than the end of all that a run has started.
-        let mut news = self.bell.hush();
-        while let Ok(events) = self.inotify.read_events()
-            && !events.is_empty()
-        {
-            // What has no name is the journal itself; other names are those of streams.
-            let ours = |name: &OsStr| name == JOURNAL || PLANS.iter().any(|format| name == format.file_name());
-            news |= events.iter().any(|event| event.name.as_deref().is_none_or(ours));
-        }
-        news
-    }
-}
-
-/// How a run is followed.
-#[derive(Debug)]
-struct Follow {
-    news: Arc<News>,
+    /// Whether the journal is there, and watched.
+    watched: bool,
     /// Whether somebody waits for the end of all that the run has started, and whether it has come.
     waits: bool,
     gone: Arc<AtomicBool>,
@@ -104,16 +65,23 @@ impl Kept {
         Ok(kept)
     }
 
-    /// The same, to be followed: there is `news` whenever there may be something new.
+    /// The same, to be followed: [`Kept::fd`] is readable whenever there may be something new.
     ///
     /// # Errors
     /// When the folder cannot be read, or watched.
-    pub fn follow(folder: &Path, news: &Arc<News>) -> io::Result<Self> {
-        news.inotify
-            .add_watch(folder, AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO)?;
+    pub fn follow(folder: &Path) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        let bell = Bell::new()?;
+        epoll.add(&inotify, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        epoll.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        inotify.add_watch(folder, AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO)?;
         let mut kept = Self::open(folder)?;
         kept.follow = Some(Follow {
-            news: news.clone(),
+            epoll,
+            inotify,
+            bell,
+            watched: false,
             waits: false,
             gone: Arc::new(AtomicBool::new(false)),
         });
@@ -122,9 +90,9 @@ impl Kept {
         Ok(kept)
     }
 
-    /// What tells that there may be something new; nothing where the run is not followed.
-    pub fn news(&self) -> Option<&News> {
-        Some(&self.follow.as_ref()?.news)
+    /// What is readable when there may be something new; nothing where the run is not followed.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.follow.as_ref()?.epoll.0.as_fd())
     }
 
     /// The run's folder.
@@ -174,7 +142,7 @@ impl Kept {
     /// # Errors
     /// When it cannot be read.
     pub fn look(&mut self) -> io::Result<()> {
-        self.watch()?;
+        self.hear()?;
         self.read()?;
         if self.goes_on() {
             self.find_life()?;
@@ -223,16 +191,37 @@ impl Kept {
         }
     }
 
-    /// Has news of the journal told, once it is there: of the one that is there now, which may be another.
-    fn watch(&self) -> io::Result<()> {
-        let Some(Follow { news, .. }) = &self.follow else {
-            return Ok(());
+    /// Takes note that [`Kept::fd`] was readable, which it then is no more; whether there may be something new, for
+    /// [`Kept::look`] to read.
+    ///
+    /// # Errors
+    /// When the journal cannot be watched.
+    pub fn hear(&mut self) -> io::Result<bool> {
+        let Some(follow) = &mut self.follow else {
+            return Ok(false);
         };
-        let journal = self.folder.join(JOURNAL);
-        match news.inotify.add_watch(&journal, AddWatchFlags::IN_MODIFY) {
-            Ok(_) | Err(nix::errno::Errno::ENOENT) => Ok(()),
-            Err(error) => Err(error.into()),
+        follow.bell.hush();
+        let mut news = follow.gone.load(Ordering::Acquire);
+        loop {
+            let events = match follow.inotify.read_events() {
+                Ok(events) if !events.is_empty() => events,
+                _ => break,
+            };
+            // What has no name is the journal itself; other names are those of streams.
+            let ours = |name: &OsStr| name == JOURNAL || PLANS.iter().any(|format| name == format.file_name());
+            news |= events.iter().any(|event| event.name.as_deref().is_none_or(ours));
         }
+        if !follow.watched {
+            match follow
+                .inotify
+                .add_watch(&self.folder.join(JOURNAL), AddWatchFlags::IN_MODIFY)
+            {
+                Ok(_) => (follow.watched, news) = (true, true),
+                Err(nix::errno::Errno::ENOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(news)
     }
 
     /// Reads what the journal has that is new, and the plan where that may be another.
@@ -291,7 +280,7 @@ fn recall(folder: &Path) -> Option<(Arc<Plan>, Arc<Graph>)> {
 impl Follow {
     /// Waits, in a thread, until all that holds this is gone, and rings then.
     fn wait_for_the_end(&mut self, held: File) {
-        let (bell, gone) = (self.news.bell.clone(), self.gone.clone());
+        let (bell, gone) = (self.bell.clone(), self.gone.clone());
         // Without a thread the end of a killed run is not heard of; that of any other one is.
         let thread = std::thread::Builder::new().name("held".to_owned());
         let started = thread.spawn(move || {
@@ -336,10 +325,8 @@ mod tests {
 
     /// Waits until there may be something new, and reads it.
     fn news(kept: &mut Kept) {
-        let news = kept.news().unwrap();
-        let mut fds = [PollFd::new(news.fd(), PollFlags::POLLIN)];
+        let mut fds = [PollFd::new(kept.fd().unwrap(), PollFlags::POLLIN)];
         assert_eq!(poll(&mut fds, PollTimeout::from(10_000u16)), Ok(1));
-        news.hear();
         kept.look().unwrap();
     }
 
@@ -372,7 +359,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let state = State::default();
-        let mut kept = Kept::follow(folder.path(), &Arc::new(News::new().unwrap())).unwrap();
+        let mut kept = Kept::follow(folder.path()).unwrap();
         assert!(kept.status(&state).is_none());
         write(path("plan.toml"), "name='p'\n[stream.a]\nrun=['x']\n").unwrap();
         let held = File::create(path(HELD)).unwrap();
@@ -407,17 +394,5 @@ mod tests {
         };
         assert_eq!(stage(&kept), Some(over));
         assert_eq!(kept.status_at(1.5, &state).unwrap().stage, Stage::Going);
-        // Another journal in its place is followed as the first one was.
-        for ts in 3..5 {
-            write(path("other"), BEGIN.replace("1.0", &format!("{ts}.0"))).unwrap();
-            std::fs::rename(path("other"), path(JOURNAL)).unwrap();
-            while stage(&kept) != Some(Stage::Cut) {
-                news(&mut kept);
-            }
-            add(&path(JOURNAL), "{\"ts\":9.0,\"act\":\"finish\",\"verdict\":\"met\"}\n");
-            while kept.journal().finished().is_none() {
-                news(&mut kept);
-            }
-        }
     }
 }

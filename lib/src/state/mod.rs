@@ -128,14 +128,13 @@ impl State {
 
     /// Says that no line follows: a stream that has begun and not told its end is lost.
     pub fn finish(&mut self) {
-        let begun = self.streams.iter_mut().filter(|stream| stream.has_begun());
-        begun.for_each(Stream::lose);
-    }
-
-    /// Says that no line follows of the stream of that name: it is lost, unless it has ended.
-    pub fn lose(&mut self, name: &str) {
-        if let Some(&at) = self.index.get(name) {
-            self.streams[at].lose();
+        for stream in &mut self.streams {
+            if !stream.is_over() && stream.has_begun() {
+                stream.phase = Phase::Ended(Outcome::Lost);
+                stream.ended = Some(stream.last_seen);
+                let at = stream.last_seen;
+                stream.record(|track| track.ends(Outcome::Lost, "", at));
+            }
         }
     }
 

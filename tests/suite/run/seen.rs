@@ -326,17 +326,3 @@ fn how_long_and_whom_to_trust_is_for_who_waits_to_say() {
     let done = finish(run.tool("cl-wait", &["--trust", "-o", "none", "run"]), b"").exits(1);
     assert!(done.err.starts_with("cl-wait: bad ended as failed"), "{}", done.err);
 }
-
-/// A user may have no more than 128 of what tells of news.
-#[test]
-fn more_folders_than_may_be_watched_apart() {
-    let home = scratch();
-    let folders: Vec<String> = (0..140).map(|at| format!("r{at}")).collect();
-    for folder in &folders {
-        std::fs::create_dir(home.path().join(folder)).unwrap();
-    }
-    let mut wait = command(tool("cl-wait"));
-    wait.args(["-t", "0.1s"]).args(&folders).current_dir(home.path());
-    wait.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    finish(wait, b"").exits(124);
-}
