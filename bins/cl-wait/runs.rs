@@ -27,6 +27,8 @@ pub struct Runs {
     pub fresh: bool,
     /// When they were looked at last.
     looked: Option<Instant>,
+    /// Whether they were looked at out of turn for what may be new to a verdict.
+    hurried: bool,
     /// Whether all that is waited for are plans' runs.
     pub alone: bool,
 }
@@ -41,6 +43,21 @@ impl Runs {
     /// Whether they are to be looked at now.
     pub fn are_due(&self) -> bool {
         self.due().is_some_and(|due| due <= Instant::now())
+    }
+
+    /// Whether a verdict may be given by what is known. What may be new, and is not due yet, could void it: then that is
+    /// looked at first, once.
+    pub fn may_decide(&mut self) -> bool {
+        if !self.news || self.hurried {
+            return true;
+        }
+        (self.hurried, self.looked) = (true, None);
+        false
+    }
+
+    /// No verdict is near: what is new has time.
+    pub fn undecided(&mut self) {
+        self.hurried = false;
     }
 
     /// Whether none of them goes on, and there is nothing else.

@@ -268,12 +268,12 @@ impl<'a> Wait<'a> {
                 }
                 continue;
             }
-            if settled
-                && !self.runs.are_due()
-                && !self.runs.fresh
-                && let Some(ending) = self.judge(more)
-            {
-                return Ok(ending);
+            if settled && !self.runs.are_due() && !self.runs.fresh {
+                match self.judge(more) {
+                    Some(ending) if self.runs.may_decide() => return Ok(ending),
+                    Some(_) => {}
+                    None => self.runs.undecided(),
+                }
             }
             if let Some(ending) = self.late() {
                 return Ok(ending);

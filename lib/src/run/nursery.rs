@@ -273,16 +273,18 @@ pub fn serve<A>(
 /// waited for here: who is killed tells us by its end, and what it has started falls to us then.
 fn reap(socket: BorrowedFd<'_>, running: &mut HashMap<i32, i32>, sweeps: &mut bool) {
     let mut ended = Vec::new();
+    let mut any = *sweeps;
     loop {
         let (pid, told) = match process::reap(&mut Usage::default()) {
             Waited::Exited(pid, code) => (pid, [EXITED, code]),
             Waited::Signalled(pid, signal) => (pid, [SIGNALLED, signal]),
             Waited::Living | Waited::Nobody => break,
         };
+        any = true;
         ended.extend(running.remove(&pid.as_raw()).map(|id| [told[0], id, told[1]]));
     }
-    // None of ours leaves any if it ends of its own accord; but it need not.
-    if *sweeps || !ended.is_empty() {
+    // None of ours leaves any if it ends of its own accord; but it need not. What was left may leave others in its turn.
+    if any {
         let others: Vec<i32> = running.keys().copied().collect();
         *sweeps = tree::kill_all(&others) > 0;
     }

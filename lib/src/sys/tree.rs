@@ -54,18 +54,23 @@ pub fn kill_all(spared: &[i32]) -> usize {
 
 /// Ends everything below us but `strangers`, and waits until it is gone. Returns how many it met first.
 pub fn end_all(strangers: &[i32]) -> u32 {
+    let us = getpid().as_raw();
     let mut first = None;
     loop {
-        let left = descendants_but(getpid().as_raw(), strangers);
-        first.get_or_insert(left.len() as u32);
-        // One that runs as another user is not ours to end.
-        let ours = |&pid: &i32| kill(Pid::from_raw(pid), Signal::SIGKILL) != Err(Errno::EPERM);
-        let dying: Vec<i32> = left.into_iter().filter(ours).collect();
+        let met = family(us, stat(us).map(|stat| stat.threads), strangers);
+        first.get_or_insert(met.iter().filter(|(_, stat)| stat.lives()).count() as u32);
+        // One that runs as another user is not ours to end. One that ended while we looked may have had children that we
+        // did not see, for they have fallen to us only now: as long as we meet one, we look again.
+        let ends = |(pid, stat): &(i32, Stat)| match stat.lives() {
+            true => kill(Pid::from_raw(*pid), Signal::SIGKILL) != Err(Errno::EPERM),
+            false => stat.parent == us,
+        };
+        let dying: Vec<(i32, Stat)> = met.into_iter().filter(ends).collect();
         if dying.is_empty() {
             return first.unwrap_or(0);
         }
         // Our own children's end can be waited for; theirs then fall to us and are met in the next round.
-        for pid in dying {
+        for (pid, _) in dying {
             let _ = waitpid(Pid::from_raw(pid), None);
         }
     }
