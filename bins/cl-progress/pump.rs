@@ -6,6 +6,7 @@
 //! nothing but computing, has emptied it.
 
 use harmony::cli::Failure;
+use harmony::sys::fds::widen;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice, tee};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 /// How much is moved at once, and how large our own pipe is where the system lets us.
 const BLOCK: usize = 1 << 20;
-/// How large the pipes are made that we are between.
+/// How large the pipes are made that we are between: with more than the usual 64 KiB a flood takes fewer turns.
 const WIDE: i32 = 256 << 10;
 /// How much is read at once where it has to be read.
 const READ: usize = 128 << 10;
@@ -63,8 +64,8 @@ impl Drop for Copy {
 /// Moves all there is; ends when nothing more comes, or when nobody reads it.
 pub fn run(copy: Option<Copy>) -> Result<Over, Failure> {
     let (stdin, stdout) = (io::stdin(), io::stdout());
-    widen(stdin.as_fd());
-    widen(stdout.as_fd());
+    widen(&stdin, WIDE);
+    widen(&stdout, WIDE);
     let mut pump = Pump {
         from: stdin.as_fd(),
         to: stdout.as_fd(),
@@ -203,14 +204,6 @@ impl Pump<'_> {
             }
         }
         Ok(Moved::Some)
-    }
-}
-
-/// Gives a pipe room for more than the usual 64 KiB, so that a flood takes fewer turns. Where there is no pipe, or no
-/// more room, it does without.
-fn widen(pipe: BorrowedFd<'_>) {
-    if fcntl(pipe, FcntlArg::F_GETPIPE_SZ).is_ok_and(|size| (0..WIDE).contains(&size)) {
-        let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(WIDE));
     }
 }
 

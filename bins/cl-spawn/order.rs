@@ -51,10 +51,7 @@ pub fn run(mut args: Args, guarded: bool) -> Result<u8, Failure> {
     // Without a folder of our own nothing can be told, and nothing is heeded; a command that is no agent needs none.
     let accounts = workers.iter().any(|worker| worker.account_of().is_some());
     let holds = accounts.then(Holds::open).and_then(Result::ok);
-    let order = Order {
-        guarded,
-        ..order(&args, name.clone(), prompt.as_deref(), role.clone(), holds)?
-    };
+    let order = order(&args, name.clone(), prompt.as_deref(), role.clone(), holds, guarded)?;
     let stdin = Source::choose(&args, prompt.clone().filter(|_| !args.keep), workers[0].is_agent())?;
     let mut workers = Workers {
         args,
@@ -93,6 +90,7 @@ fn order(
     prompt: Option<&[u8]>,
     role: Option<InForce>,
     holds: Option<Holds>,
+    guarded: bool,
 ) -> Result<Order, Failure> {
     let never = |limit: Duration| (!limit.is_zero()).then_some(limit);
     let played = role.as_ref().map(|role| role.played.clone());
@@ -120,7 +118,7 @@ fn order(
         } else {
             None
         },
-        guarded: false,
+        guarded,
     })
 }
 

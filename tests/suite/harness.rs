@@ -209,6 +209,17 @@ pub fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Whether a process is there and no zombie.
+pub fn alive(pid: i32) -> bool {
+    state(pid).is_some_and(|state| state != 'Z')
+}
+
+/// A process's state, as `ps` shows it.
+pub fn state(pid: i32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat[stat.rfind(')')? + 1..].trim_start().chars().next()
+}
+
 /// A folder of the test's own, gone at its end.
 pub fn scratch() -> tempfile::TempDir {
     tempfile::Builder::new()

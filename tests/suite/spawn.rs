@@ -50,17 +50,6 @@ fn unwrapped(stream: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Whether a process is there and no zombie.
-fn alive(pid: i32) -> bool {
-    state(pid).is_some_and(|state| state != 'Z')
-}
-
-/// A process's state, as `ps` shows it.
-fn state(pid: i32) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat[stat.rfind(')')? + 1..].trim_start().chars().next()
-}
-
 fn kill(pid: i32, signal: i32) {
     let signal = nix::sys::signal::Signal::try_from(signal).expect("a signal");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).expect("is there");

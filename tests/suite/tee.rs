@@ -7,7 +7,7 @@ mod readers;
 mod signals;
 mod split;
 
-use crate::harness::{self, Done, collect, command, feed, mkfifo, run, scratch, tool, until};
+use crate::harness::{self, Done, collect, command, feed, mkfifo, run, scratch, state, tool, until};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -105,7 +105,9 @@ impl Cat {
 
     fn stop(&self) {
         kill(self.pid(), Signal::SIGSTOP).expect("it runs");
-        until("cat to be stopped", || (state(self.0.id()) == 'T').then_some(()));
+        until("cat to be stopped", || {
+            (state(self.0.id() as i32) == Some('T')).then_some(())
+        });
     }
 
     fn go_on(&self) {
@@ -120,13 +122,6 @@ impl Cat {
     fn wait(mut self) {
         harness::wait(&mut self.0, "cat");
     }
-}
-
-/// The state of a process, as `ps` shows it.
-fn state(pid: u32) -> char {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    let rest = stat.rsplit(") ").next().expect("a state");
-    rest.chars().next().expect("a state")
 }
 
 fn str(path: &Path) -> &str {

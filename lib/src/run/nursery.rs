@@ -18,8 +18,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg, sendmsg,
-    socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recv, recvmsg, sendmsg,
+    shutdown, socketpair,
 };
 use nix::unistd::{Pid, getpid, setsid};
 use std::collections::HashMap;
@@ -196,12 +196,7 @@ impl Nursery {
 impl Drop for Nursery {
     fn drop(&mut self) {
         // It ends when nobody can ask any more.
-        let (ours, theirs) = match socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC) {
-            Ok(pair) => pair,
-            Err(_) => return,
-        };
-        drop(theirs);
-        drop(std::mem::replace(&mut self.socket, ours));
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
         let _ = self.program.wait();
     }
 }

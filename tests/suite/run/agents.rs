@@ -109,11 +109,8 @@ fn a_run_is_paused_and_goes_on() {
     let plan = "name = 'z'\n[stream.a]\nrun = ['cat', 'go']\n";
     std::fs::write(home.path().join("plan.toml"), plan).unwrap();
     let child = cl_run(home.path(), &["--run", "run", "plan.toml"]).spawn().unwrap();
-    let pids = [i64::from(child.id()), worker(home.path(), "a")];
-    let stopped = |pid: i64| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.contains(") T ")
-    };
+    let pids = [child.id() as i32, worker(home.path(), "a") as i32];
+    let stopped = |pid: i32| state(pid) == Some('T');
     let ours = Pid::from_raw(child.id() as i32);
     kill(ours, Signal::SIGTSTP).unwrap();
     until("all to be stopped", || {

@@ -116,8 +116,8 @@ fn a_rollback_that_was_cut_short_goes_on() {
 fn sleeps(pid: u32) {
     let mut times = 0;
     until("cl-run to sleep", || {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        times = if stat.contains(") S ") { times + 1 } else { 0 };
+        let sleeps = state(pid as i32).expect("it runs") == 'S';
+        times = if sleeps { times + 1 } else { 0 };
         (times == 50).then_some(())
     });
 }

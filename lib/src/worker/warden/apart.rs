@@ -45,10 +45,10 @@ impl Apart {
             if !process::on_parent_death(libc::SIGCONT, parent) {
                 return Ok(());
             }
-            let unstartable =
-                |error: &io::Error| Report::Ended(End::Unstartable(error.raw_os_error().unwrap_or(libc::EINVAL)));
             let begun = Service::begin(&theirs, launch);
-            begun.inspect_err(|error| say(&theirs, unstartable(error)))?.serve()
+            begun
+                .inspect_err(|error| say(&theirs, Report::unstartable(error)))?
+                .serve()
         };
         let pid = process::fork(|| i32::from(serve().is_err()))?;
         drop(theirs);

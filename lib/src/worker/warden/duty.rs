@@ -63,7 +63,7 @@ impl Duty {
             }
             Err(error) => {
                 duty.ended = true;
-                Report::Ended(End::Unstartable(error.raw_os_error().unwrap_or(libc::EINVAL)))
+                Report::unstartable(&error)
             }
         };
         (duty, report)

@@ -44,6 +44,13 @@ pub(super) enum Report {
     Gone { orphans: u32 },
 }
 
+impl Report {
+    /// The worker could not be started.
+    fn unstartable(error: &io::Error) -> Self {
+        Self::Ended(End::Unstartable(error.raw_os_error().unwrap_or(libc::EINVAL)))
+    }
+}
+
 /// Our side of a warden.
 #[derive(Debug)]
 pub(super) enum Warden {
