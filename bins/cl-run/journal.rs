@@ -7,20 +7,24 @@
 use harmony::line::Ts;
 use harmony::plan::{Act, Entry, Journal};
 use harmony::run::JOURNAL;
-use harmony::sink::Syncer;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
+
+/// How often the disk is to take what was written, at most.
+const EVERY: Duration = Duration::from_millis(100);
 
 /// A journal that is ours to write.
 pub struct Log {
-    file: Arc<File>,
+    file: File,
     /// Held as long as we run.
     _lock: Flock<File>,
-    syncer: Syncer,
+    /// Asks for what was written to be brought to the disk; asked for once, all of it is.
+    disk: SyncSender<()>,
     dirty: bool,
     buffer: Vec<u8>,
 }
@@ -47,9 +51,9 @@ impl Log {
         }
         let journal = Journal::read(&text[..whole]);
         let log = Self {
-            file: Arc::new(file),
+            disk: disk(file.try_clone()?),
+            file,
             _lock: lock,
-            syncer: Syncer::start(),
             dirty: false,
             buffer: Vec::new(),
         };
@@ -74,7 +78,7 @@ impl Log {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        (&*self.file).write_all(&self.buffer)?;
+        self.file.write_all(&self.buffer)?;
         self.buffer.clear();
         self.dirty = true;
         Ok(())
@@ -83,7 +87,8 @@ impl Log {
     /// Has the disk take what was written, without waiting for it.
     pub fn sync_later(&mut self) {
         if std::mem::take(&mut self.dirty) {
-            self.syncer.sync(JOURNAL, &self.file);
+            // Where it is asked for already, this is meant as well.
+            let _ = self.disk.try_send(());
         }
     }
 
@@ -96,4 +101,17 @@ impl Log {
         self.dirty = false;
         self.file.sync_data()
     }
+}
+
+/// A thread that brings a file to the disk when it is asked to. It ends with the process, or when nobody can ask.
+fn disk(file: File) -> SyncSender<()> {
+    let (ask, asked) = sync_channel(1);
+    std::thread::spawn(move || {
+        while asked.recv().is_ok() {
+            // Who has to know whether it came about waits for the disk.
+            let _ = file.sync_data();
+            std::thread::sleep(EVERY);
+        }
+    });
+    ask
 }

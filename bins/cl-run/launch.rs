@@ -97,7 +97,7 @@ pub fn told(args: &[String]) -> String {
 
 impl Running {
     /// Tells it something.
-    pub fn signal(&self, nursery: &Nursery, signal: Signal) {
+    pub fn signal(&self, nursery: &mut Nursery, signal: Signal) {
         nursery.signal(self.id, signal);
     }
 

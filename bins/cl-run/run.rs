@@ -299,10 +299,10 @@ impl<'a> Run<'a> {
     }
 
     /// Tells all that run.
-    fn tell_all(&self, signal: Signal) {
+    fn tell_all(&mut self, signal: Signal) {
         self.running
             .iter()
-            .for_each(|running| running.signal(&self.nursery, signal));
+            .for_each(|running| running.signal(&mut self.nursery, signal));
     }
 
     /// Takes those who have what they need.

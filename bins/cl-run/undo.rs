@@ -112,7 +112,7 @@ impl<'r, 'a> Rollback<'r, 'a> {
             run.nursery.hear();
             if let Some(number) = run.stopped() {
                 stopped = Some(number);
-                running.signal(&run.nursery, signal(number));
+                running.signal(&mut run.nursery, signal(number));
             }
         }
     }

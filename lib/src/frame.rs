@@ -37,7 +37,12 @@ pub struct Framer {
     end: usize,
     cap: usize,
     over_long: bool,
+    /// Whether a read has filled all the room that there was: there is much to come.
+    filled: bool,
 }
+
+/// Room for the first reads; many a worker says little.
+const FIRST: usize = 16 << 10;
 
 const BLOCK: usize = 256 << 10;
 
@@ -51,10 +56,11 @@ impl Framer {
             end: 0,
             cap: cap.max(8),
             over_long: false,
+            filled: false,
         }
     }
 
-    /// Room for the next read, at least 128 KiB.
+    /// Room for the next read: a little until a read has filled that, then at least 128 KiB.
     pub fn space(&mut self) -> &mut [u8] {
         if self.start == self.end {
             (self.start, self.scanned, self.end) = (0, 0, 0);
@@ -63,31 +69,42 @@ impl Framer {
                 self.buffer = Vec::new();
             }
         }
-        if self.buffer.len() - self.end < BLOCK / 2 {
-            if self.start >= BLOCK {
-                self.buffer.copy_within(self.start..self.end, 0);
-                self.end -= self.start;
-                self.scanned -= self.start;
-                self.start = 0;
-            }
-            if self.buffer.len() - self.end < BLOCK / 2 {
-                // Doubling keeps the copies of a growing line linear; the cap bounds it.
-                let grown = (self.buffer.len() * 2).clamp(BLOCK, self.cap.saturating_add(self.end + BLOCK));
-                if self.buffer.is_empty() {
-                    // So large that the zeroes come from the system: pages that nothing is read into are never touched.
-                    self.buffer = vec![0; grown.max(2 * BLOCK)];
-                } else {
-                    self.buffer.resize(grown, 0);
-                }
-            }
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; if self.filled { 2 * BLOCK } else { FIRST }];
+        } else if self.filled && self.buffer.len() - self.end < BLOCK / 2 {
+            self.make_room();
         }
         let until = self.buffer.len().min(self.end + BLOCK);
         &mut self.buffer[self.end..until]
     }
 
+    /// Makes room for at least half a block.
+    fn make_room(&mut self) {
+        if self.start >= BLOCK {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.scanned -= self.start;
+            self.start = 0;
+        }
+        if self.buffer.len() - self.end >= BLOCK / 2 {
+            return;
+        }
+        // Doubling keeps the copies of a growing line linear; the cap bounds it.
+        let grown = (self.buffer.len() * 2).clamp(2 * BLOCK, self.cap.saturating_add(self.end + 2 * BLOCK));
+        if self.buffer.len() == FIRST {
+            // So large that the zeroes come from the system: pages that nothing is read into are never touched.
+            let mut wide = vec![0; grown];
+            wide[..self.end].copy_from_slice(&self.buffer[..self.end]);
+            self.buffer = wide;
+        } else {
+            self.buffer.resize(grown, 0);
+        }
+    }
+
     /// Says that a read put `count` bytes into [`Framer::space`].
     pub fn filled(&mut self, count: usize) {
         self.end += count;
+        self.filled |= self.end == self.buffer.len();
         assert!(self.end <= self.buffer.len(), "more bytes than there was space for");
     }
 

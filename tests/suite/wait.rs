@@ -244,11 +244,11 @@ fn the_rest_is_stopped_when_the_verdict_is_in() {
         dir.path().display()
     );
     bash(&script).ok();
-    // Unless it was stopped before it could say so.
-    if let Ok(pid) = std::fs::read_to_string(dir.path().join("pid")) {
-        let pid = pid.trim().to_owned();
+    // Unless it was stopped before it could say so: the file may be empty, or not there.
+    let pid = std::fs::read_to_string(dir.path().join("pid")).unwrap_or_default();
+    if let Some(pid) = pid.strip_suffix('\n') {
         until("the slow one's end", || {
-            (!std::path::Path::new("/proc").join(&pid).exists()).then_some(())
+            (!std::path::Path::new("/proc").join(pid).exists()).then_some(())
         });
     }
 }

@@ -1,6 +1,7 @@
 //! The Linux corner: what no library wraps, and every `unsafe` there is.
 
 pub mod bits;
+pub mod condition;
 pub mod fds;
 pub mod files;
 pub mod memory;

@@ -8,12 +8,11 @@ use super::process::{default_action, on_parent_death};
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::ptr;
 
@@ -72,14 +71,14 @@ impl Launch {
     }
 
     fn prepare(self) -> io::Result<Prepared> {
-        let env = self.environment();
         let program = self.argv.first().ok_or(Errno::ENOENT)?;
-        let files = files(program, env.get(OsStr::new("PATH")).map(OsString::as_os_str))?;
+        let path = match self.change(OsStr::new("PATH")) {
+            Some(changed) => changed.map(OsStr::to_owned),
+            None => std::env::var_os("PATH"),
+        };
+        let files = files(program, path.as_deref())?;
         let argv: Vec<CString> = self.argv.iter().map(c_string).collect::<io::Result<_>>()?;
-        let env: Vec<CString> = env
-            .iter()
-            .map(|(name, value)| c_string(&[name.as_os_str(), value].join(OsStr::new("="))))
-            .collect::<io::Result<_>>()?;
+        let env = self.environment()?;
         let cwd = self.cwd.map(|cwd| c_string(cwd.as_os_str())).transpose()?;
         let [stdin, stdout, stderr] = [self.stdin, self.stdout, self.stderr].map(off_the_standard);
         Ok(Prepared {
@@ -95,16 +94,32 @@ impl Launch {
         })
     }
 
-    fn environment(&self) -> BTreeMap<OsString, OsString> {
-        let mut all: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
-        for (name, value) in &self.env {
-            match value {
-                Some(value) => all.insert(name.clone(), value.clone()),
-                None => all.remove(name),
-            };
-        }
-        all
+    /// What becomes of a variable of the environment, where anything does; of several changes the last counts.
+    fn change(&self, name: &OsStr) -> Option<Option<&OsStr>> {
+        let change = self.env.iter().rev().find(|(changed, _)| changed == name);
+        change.map(|(_, value)| value.as_deref())
     }
+
+    /// Our own environment, changed.
+    fn environment(&self) -> io::Result<Vec<CString>> {
+        let kept = std::env::vars_os().filter(|(name, _)| self.change(name).is_none());
+        let mut all: Vec<CString> = kept
+            .map(|(name, value)| variable(&name, &value))
+            .collect::<io::Result<_>>()?;
+        for (at, (name, value)) in self.env.iter().enumerate() {
+            let again = self.env[at + 1..].iter().any(|(later, _)| later == name);
+            if let Some(value) = value.as_ref().filter(|_| !again) {
+                all.push(variable(name, value)?);
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn variable(name: &OsStr, value: &OsStr) -> io::Result<CString> {
+    let mut text = OsString::with_capacity(name.len() + value.len() + 2);
+    text.extend([name, OsStr::new("="), value]);
+    CString::new(text.into_vec()).map_err(|_| Errno::EINVAL.into())
 }
 
 /// Which files a program's name may mean.
@@ -269,9 +284,18 @@ mod tests {
     #[test]
     fn a_program_with_arguments_and_an_environment() {
         assert_eq!(says(launch(&["printf", "%s|", "a b", ""], &[])).unwrap(), "a b||");
-        let env = [("A", Some("x=y")), ("HOME", None)];
-        let said = says(launch(&["sh", "-c", "echo $A ${HOME-none}; ulimit -c"], &env)).unwrap();
-        assert!(said.starts_with("x=y none\n"), "{said}");
+        let env = [
+            ("A", Some("x=y")),
+            ("HOME", None),
+            ("B", Some("1")),
+            ("B", Some("2")),
+            ("C", Some("3")),
+            ("C", None),
+        ];
+        let said = says(launch(&["sh", "-c", "echo $A ${HOME-none} $B ${C-none}; env"], &env)).unwrap();
+        assert!(said.starts_with("x=y none 2 none\n"), "{said}");
+        let path = format!("\nPATH={}\n", std::env::var("PATH").unwrap());
+        assert!(said.contains(&path) && said.matches("\nB=").count() == 1, "{said}");
     }
 
     /// As `execvp` has it: the first that can be run, where there is none the reason, and scripts without a first line.

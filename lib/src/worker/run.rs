@@ -34,7 +34,7 @@ use std::time::Duration;
 /// # Panics
 /// When other threads run already and the order is not guarded: the warden is forked.
 pub fn run(mut order: Order, attempts: &mut dyn Attempts, sink: Shared) -> io::Result<Ended> {
-    memory::share();
+    memory::settle();
     let reader = sink.fd().try_clone_to_owned()?;
     let signals = Signals::block()?;
     let gauge = Gauge::new()?;
