@@ -74,7 +74,7 @@ impl Run {
     /// How a stream ended, or how far it is, in a word.
     fn word(&self, at: usize) -> &'static str {
         match self.status.conditions[at] {
-            Condition::After(_) | Condition::Lock(..) | Condition::Job | Condition::Ready => "waiting",
+            Condition::After(..) | Condition::Lock(..) | Condition::Job | Condition::Ready => "waiting",
             Condition::Running => "running",
             Condition::Well => "done",
             Condition::Failed => {
@@ -93,7 +93,7 @@ impl Run {
     fn why(&self, at: usize) -> String {
         let why = self.status.why(at);
         match &self.status.conditions[at] {
-            Condition::After(others) => format!("waits for {}", self.status.names(others)),
+            Condition::After(first, count) => format!("waits for {}", self.status.names(first, *count)),
             Condition::Lock(..) | Condition::Job => format!("waits {why}"),
             Condition::Skipped(_) => view::clean(&why).into_owned(),
             Condition::Failed => {

@@ -9,7 +9,7 @@ use crate::signals::{self, DRAWING, Signals};
 use crate::watch::Watch;
 use harmony::cli::{Failure, complain, reason};
 use harmony::line::{Name, Ts, header};
-use harmony::run::{Kept, find, newest, runs_folder, way_out};
+use harmony::run::{Kept, News, find, newest, runs_folder, way_out};
 use harmony::source::{Named, Place, Sources, Step};
 use harmony::state::Stream;
 use harmony::sys::startup::was_closed;
@@ -170,7 +170,9 @@ fn watch(args: &Args, at: Option<Ts>, how: How, surroundings: Surroundings, repo
         pump = Some(std::thread::spawn(move || pump::run(Some(copy))));
         read
     });
-    let kept = kept(args.run.as_deref(), Kept::follow)?;
+    let kept = kept(args.run.as_deref(), |folder| {
+        Kept::follow(folder, &Arc::new(News::new()?))
+    })?;
     let mut fold = Fold::new(args.agent, passes, reports.any());
     fold.until(at);
     if how == How::Tty {

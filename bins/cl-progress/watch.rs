@@ -7,7 +7,7 @@ use crate::reports::Reports;
 use crate::signals::Signals;
 use harmony::cli::{Failure, complain, reason};
 use harmony::line::Ts;
-use harmony::run::{Kept, way_out};
+use harmony::run::{Kept, News, way_out};
 use harmony::source::{Sources, Step};
 use harmony::state::Stream;
 use harmony::view::{Act, Look};
@@ -98,14 +98,45 @@ struct Loop {
 }
 
 impl Loop {
+    /// Nothing is shown yet; what there may be of a plan's run is `news`.
+    fn new(calls: Epoll, news: bool, interval: Duration) -> Self {
+        let start = Instant::now();
+        Self {
+            calls,
+            listed: EpollFlags::empty(),
+            lines: 0,
+            stale: true,
+            hasty: false,
+            complete: false,
+            news,
+            looked: None,
+            fresh: false,
+            planned: None,
+            drawn: start.checked_sub(interval).unwrap_or(start),
+            signal: None,
+            over: false,
+            ended: false,
+            failed: false,
+        }
+    }
+
     fn dirty(&self) -> bool {
         self.lines > 0 || self.stale
     }
 
-    /// When news of a plan's run is looked at: at once, but not more often than the picture is drawn.
+    /// When news of a plan's run is looked at: at once, but not more often than the picture is drawn; and never so late
+    /// that whoever waits for the run's end would notice.
     fn news_due(&self, interval: Duration) -> Option<Instant> {
-        let due = self.looked.map_or_else(Instant::now, |looked| looked + interval);
+        let rest = interval.min(TICK);
+        let due = self.looked.map_or_else(Instant::now, |looked| looked + rest);
         self.news.then_some(due)
+    }
+
+    /// When there is something to do about a plan's run even if nothing comes. What was found out is acted upon once all
+    /// is read that was there by then; with news, that it is over is in doubt until they are looked at.
+    fn run_due(&self, now: Instant, interval: Duration) -> Option<Instant> {
+        let acts = self.fresh || (self.planned == Some(true) && !self.news);
+        acts.then_some(now).or_else(|| self.news_due(interval))
     }
 
     fn shown(&mut self, now: Instant) {
@@ -121,29 +152,12 @@ impl Watch {
         self.sources
             .watch_also(calls.0.as_fd(), EpollFlags::EPOLLIN, CALLS)
             .map_err(failed)?;
-        if let Some(news) = self.kept.as_ref().and_then(Kept::fd) {
+        if let Some(news) = self.kept.as_ref().and_then(Kept::news) {
             self.sources
-                .watch_also(news, EpollFlags::EPOLLIN, NEWS)
+                .watch_also(news.fd(), EpollFlags::EPOLLIN, NEWS)
                 .map_err(failed)?;
         }
-        let start = Instant::now();
-        let mut turn = Loop {
-            calls,
-            listed: EpollFlags::empty(),
-            lines: 0,
-            stale: true,
-            hasty: false,
-            complete: false,
-            news: self.kept.is_some(),
-            looked: None,
-            fresh: false,
-            planned: None,
-            drawn: start.checked_sub(self.interval).unwrap_or(start),
-            signal: None,
-            over: false,
-            ended: false,
-            failed: false,
-        };
+        let mut turn = Loop::new(calls, self.kept.is_some(), self.interval);
         while !turn.over {
             self.turn(&mut turn).map_err(failed)?;
         }
@@ -190,15 +204,11 @@ impl Watch {
     /// Takes one step of the input, and shows what is due.
     fn turn(&mut self, turn: &mut Loop) -> io::Result<()> {
         let now = Instant::now();
-        let news = turn.news_due(self.interval);
-        // What was found out is acted upon once all is read that was there by then.
-        let over = (turn.fresh || turn.planned == Some(true)).then_some(now);
         let due = self
             .due(turn, now)
             .into_iter()
             .chain(self.escape())
-            .chain(news)
-            .chain(over)
+            .chain(turn.run_due(now, self.interval))
             .min();
         let wait = due.map(|due| due.saturating_duration_since(now));
         let (look, output, lines) = (&self.look, &mut self.output, &mut turn.lines);
@@ -223,9 +233,7 @@ impl Watch {
                 complain("cl-progress", &format!("{what}: {}", reason(&error)));
             }
             Step::Other(token) if token == u64::from(NEWS) => {
-                if let Some(kept) = &mut self.kept {
-                    turn.news |= kept.hear()?;
-                }
+                turn.news |= self.kept.as_ref().and_then(Kept::news).is_some_and(News::hear);
             }
             Step::Other(_) => called = true,
             Step::Quiet => quiet = true,
@@ -536,5 +544,32 @@ impl Watch {
         };
         // There is nobody left to tell.
         let _ = shown.and_then(|()| self.output.finish());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever is known already, the loop rests until it looks; else it would go round without end.
+    #[test]
+    fn news_of_a_run_that_is_over_is_waited_for() {
+        let calls = Epoll::new(EpollCreateFlags::empty()).unwrap();
+        let now = Instant::now();
+        let hour = Duration::from_secs(3600);
+        let mut turn = Loop::new(calls, true, hour);
+        assert!(
+            turn.run_due(now, hour) <= Some(Instant::now()),
+            "it was never looked at"
+        );
+        (turn.planned, turn.looked) = (Some(true), Some(now));
+        assert_eq!(turn.run_due(now, hour), Some(now + TICK));
+        assert_eq!(turn.run_due(now, TICK / 4), Some(now + TICK / 4));
+        turn.news = false;
+        assert_eq!(turn.run_due(now, hour), Some(now), "it is over");
+        turn.planned = Some(false);
+        assert_eq!(turn.run_due(now, hour), None);
+        turn.fresh = true;
+        assert_eq!(turn.run_due(now, hour), Some(now), "what was found out is acted upon");
     }
 }

@@ -4,7 +4,7 @@ use crate::OURS;
 use harmony::cli::{Failure, reason};
 use harmony::line::Ts;
 use harmony::policy::More;
-use harmony::run::Kept;
+use harmony::run::{Kept, News};
 use harmony::source::{Id, Named, Place, Source, Sources};
 use harmony::state::State;
 use harmony::sys::{pidfd, startup};
@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 /// A line longer than this is passed on, but not understood.
 const LONGEST: usize = 64 << 20;
@@ -77,6 +78,7 @@ impl Input {
         let mut processes = Vec::new();
         let mut named = Vec::new();
         let mut runs = Vec::new();
+        let mut news = None;
         for target in targets {
             let shown = target.to_string_lossy();
             let none = |why: &str| Failure {
@@ -87,7 +89,11 @@ impl Input {
                 Ok(true) => {
                     let path = Path::new(target);
                     if path.is_dir() {
-                        runs.push(Kept::follow(path).map_err(|error| failed(&shown, &error))?);
+                        let news = match &mut news {
+                            Some(news) => news,
+                            none => none.insert(Arc::new(News::new().map_err(|error| failed("inotify", &error))?)),
+                        };
+                        runs.push(Kept::follow(path, news).map_err(|error| failed(&shown, &error))?);
                     }
                     named.push(Named {
                         name: None,
@@ -148,9 +154,11 @@ impl Input {
 
     /// Has news of plans' runs told as [`harmony::source::Step::Other`] of `token`.
     pub fn watch_runs(&mut self, token: u32) -> io::Result<()> {
-        for fd in self.runs.iter().filter_map(Kept::fd) {
-            self.sources.watch_also(fd, EpollFlags::EPOLLIN, token)?;
-        }
+        // It is the same for all of them.
+        let Some(news) = self.runs.first().and_then(Kept::news) else {
+            return Ok(());
+        };
+        self.sources.watch_also(news.fd(), EpollFlags::EPOLLIN, token)?;
         Ok(())
     }
 

@@ -4,9 +4,10 @@ use crate::args::Args;
 use crate::input::{Input, failed};
 use harmony::cli::Failure;
 use harmony::line::Name;
-use harmony::plan::Status;
+use harmony::plan::{Condition, Status};
 use harmony::run::way_out;
 use harmony::state::State;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// So many streams of a plan are named where none fits.
@@ -64,6 +65,27 @@ impl Runs {
     pub fn are_over(&self) -> bool {
         let over = |status: &Option<Status>| status.as_ref().is_some_and(Status::is_over);
         self.alone && !self.statuses.is_empty() && self.statuses.iter().all(over)
+    }
+
+    /// All lines are read, and nothing of a run that is over writes more: what it had begun and has not told its end,
+    /// tells none.
+    pub fn lose(&self, state: &mut State) {
+        let (over, others): (Vec<&Status>, Vec<&Status>) = self.statuses.iter().flatten().partition(|s| s.is_over());
+        let mut silent: HashSet<&str> = HashSet::new();
+        for status in over {
+            for (stream, condition) in status.plan.streams.iter().zip(&status.conditions) {
+                if matches!(condition, Condition::Well | Condition::Failed | Condition::Cut) {
+                    silent.insert(&stream.name);
+                }
+            }
+        }
+        // Another run that goes on may have a stream of the same name.
+        for stream in others.iter().flat_map(|status| &status.plan.streams) {
+            silent.remove(stream.name.as_str());
+        }
+        // What runs inside a stream ends with it.
+        let inside = |name: &str| name.match_indices('/').any(|(at, _)| silent.contains(&name[..at]));
+        state.lose(|stream| silent.contains(stream.name.as_str()) || (stream.has_begun() && inside(&stream.name)));
     }
 
     /// Reads what is new, and takes it into the picture.

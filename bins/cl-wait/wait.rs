@@ -11,6 +11,7 @@ use harmony::cli::{self, Failure, reason};
 use harmony::line::{Event, Name, Stamper, Ts, header, subtype};
 use harmony::plan::Standing;
 use harmony::policy::{Enough, More, Policy, Turns, Verdict};
+use harmony::run::{Kept, News};
 use harmony::sink::Shared;
 use harmony::source::Step;
 use harmony::state::State;
@@ -231,10 +232,7 @@ impl<'a> Wait<'a> {
                 },
                 Step::Other(token) if token == u64::from(signals.count()) => return Err(Stop::Reader),
                 Step::Other(token) if token == u64::from(signals.count()) + 1 => {
-                    for run in &mut input.runs {
-                        let heard = run.hear();
-                        self.runs.news |= heard.map_err(|error| Stop::Failed(failed("inotify", &error)))?;
-                    }
+                    self.runs.news |= input.runs.first().and_then(Kept::news).is_some_and(News::hear);
                     false
                 }
                 Step::Other(token) => {
@@ -249,8 +247,13 @@ impl<'a> Wait<'a> {
                     false
                 }
                 Step::Quiet | Step::Late => {
-                    self.runs.fresh = false;
-                    if self.runs.are_over() {
+                    let fresh = std::mem::take(&mut self.runs.fresh);
+                    // What may be new could be that somebody goes on with them.
+                    if !self.runs.are_over() {
+                        if fresh && !self.runs.news {
+                            self.runs.lose(&mut self.state);
+                        }
+                    } else if self.runs.may_decide() {
                         self.state.finish();
                         more = More::Never;
                     }

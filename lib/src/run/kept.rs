@@ -4,7 +4,7 @@
 //! lock, to share it, gets it when all of them are gone; it is no hindrance to who resumes the run, for that one waits.
 
 use super::folder::{HELD, JOURNAL, PLANS};
-use crate::plan::{Act, Format, Graph, Journal, Plan, Stage, Status};
+use crate::plan::{Act, Entry, Format, Graph, Journal, Plan, Stage, Status};
 use crate::sink::Bell;
 use crate::state::{State, Stream};
 use crate::sys::fds::flock_shared;
@@ -16,10 +16,13 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// So many bytes of a journal's beginning are known again: they hold the time at which it was begun.
+const HEAD: usize = 128;
 
 /// A plan's run, or a folder that may become that of one.
 #[derive(Debug)]
@@ -27,21 +30,69 @@ pub struct Kept {
     folder: PathBuf,
     plan: Option<(Arc<Plan>, Arc<Graph>)>,
     journal: Journal,
-    /// How much of the journal is read, and of which file.
+    /// Which file the journal is, and how much of it is read.
     read: (u64, u64),
+    /// How it begins: another one may have taken its place and its number, or was written over it.
+    head: Vec<u8>,
     /// Whether anything of the run lives, as it was found last.
     lives: bool,
     follow: Option<Follow>,
 }
 
-/// What tells that there is something new.
+/// What tells that there is something new, for any number of runs: of its kind a user has only some.
 #[derive(Debug)]
-struct Follow {
+pub struct News {
     epoll: Epoll,
     inotify: Inotify,
     bell: Bell,
-    /// Whether the journal is there, and watched.
-    watched: bool,
+}
+
+impl News {
+    /// News of no run yet.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn new() -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        let bell = Bell::new()?;
+        epoll.add(&inotify, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        epoll.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        Ok(Self { epoll, inotify, bell })
+    }
+
+    /// Has these events told as well. What is watched already stays so: a link may lead from one run to another.
+    fn watch(&self, path: &Path, events: AddWatchFlags) -> io::Result<()> {
+        let also = AddWatchFlags::from_bits_retain(nix::libc::IN_MASK_ADD);
+        self.inotify.add_watch(path, events | also)?;
+        Ok(())
+    }
+
+    /// What is readable when there may be something new.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
+    }
+
+    /// Takes note that it was readable, which it then is no more; whether there may be something new of any of its runs,
+    /// for [`Kept::look`] to read.
+    pub fn hear(&self) -> bool {
+        // It rings for nothing else than the end of all that a run has started.
+        let mut news = self.bell.hush();
+        while let Ok(events) = self.inotify.read_events()
+            && !events.is_empty()
+        {
+            // What has no name is the journal itself; other names are those of streams.
+            let ours = |name: &OsStr| name == JOURNAL || PLANS.iter().any(|format| name == format.file_name());
+            news |= events.iter().any(|event| event.name.as_deref().is_none_or(ours));
+        }
+        news
+    }
+}
+
+/// How a run is followed.
+#[derive(Debug)]
+struct Follow {
+    news: Arc<News>,
     /// Whether somebody waits for the end of all that the run has started, and whether it has come.
     waits: bool,
     gone: Arc<AtomicBool>,
@@ -58,6 +109,7 @@ impl Kept {
             plan: None,
             journal: Journal::default(),
             read: (0, 0),
+            head: Vec::new(),
             lives: false,
             follow: None,
         };
@@ -65,23 +117,15 @@ impl Kept {
         Ok(kept)
     }
 
-    /// The same, to be followed: [`Kept::fd`] is readable whenever there may be something new.
+    /// The same, to be followed: there is `news` whenever there may be something new.
     ///
     /// # Errors
     /// When the folder cannot be read, or watched.
-    pub fn follow(folder: &Path) -> io::Result<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        let bell = Bell::new()?;
-        epoll.add(&inotify, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
-        epoll.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
-        inotify.add_watch(folder, AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO)?;
+    pub fn follow(folder: &Path, news: &Arc<News>) -> io::Result<Self> {
+        news.watch(folder, AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO)?;
         let mut kept = Self::open(folder)?;
         kept.follow = Some(Follow {
-            epoll,
-            inotify,
-            bell,
-            watched: false,
+            news: news.clone(),
             waits: false,
             gone: Arc::new(AtomicBool::new(false)),
         });
@@ -90,9 +134,9 @@ impl Kept {
         Ok(kept)
     }
 
-    /// What is readable when there may be something new; nothing where the run is not followed.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.follow.as_ref()?.epoll.0.as_fd())
+    /// What tells that there may be something new; nothing where the run is not followed.
+    pub fn news(&self) -> Option<&News> {
+        Some(&self.follow.as_ref()?.news)
     }
 
     /// The run's folder.
@@ -142,7 +186,7 @@ impl Kept {
     /// # Errors
     /// When it cannot be read.
     pub fn look(&mut self) -> io::Result<()> {
-        self.hear()?;
+        self.watch()?;
         self.read()?;
         if self.goes_on() {
             self.find_life()?;
@@ -191,37 +235,15 @@ impl Kept {
         }
     }
 
-    /// Takes note that [`Kept::fd`] was readable, which it then is no more; whether there may be something new, for
-    /// [`Kept::look`] to read.
-    ///
-    /// # Errors
-    /// When the journal cannot be watched.
-    pub fn hear(&mut self) -> io::Result<bool> {
-        let Some(follow) = &mut self.follow else {
-            return Ok(false);
+    /// Has news of the journal told, once it is there: of the one that is there now, which may be another.
+    fn watch(&self) -> io::Result<()> {
+        let Some(Follow { news, .. }) = &self.follow else {
+            return Ok(());
         };
-        follow.bell.hush();
-        let mut news = follow.gone.load(Ordering::Acquire);
-        loop {
-            let events = match follow.inotify.read_events() {
-                Ok(events) if !events.is_empty() => events,
-                _ => break,
-            };
-            // What has no name is the journal itself; other names are those of streams.
-            let ours = |name: &OsStr| name == JOURNAL || PLANS.iter().any(|format| name == format.file_name());
-            news |= events.iter().any(|event| event.name.as_deref().is_none_or(ours));
+        match news.watch(&self.folder.join(JOURNAL), AddWatchFlags::IN_MODIFY) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            watched => watched,
         }
-        if !follow.watched {
-            match follow
-                .inotify
-                .add_watch(&self.folder.join(JOURNAL), AddWatchFlags::IN_MODIFY)
-            {
-                Ok(_) => (follow.watched, news) = (true, true),
-                Err(nix::errno::Errno::ENOENT) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(news)
     }
 
     /// Reads what the journal has that is new, and the plan where that may be another.
@@ -231,8 +253,9 @@ impl Kept {
         };
         let about = file.metadata()?;
         let (inode, from) = self.read;
-        if inode != about.ino() || about.len() < from {
+        if inode != about.ino() || about.len() < from || !self.begins_alike(&file) {
             (self.read, self.journal) = ((about.ino(), 0), Journal::default());
+            self.head.clear();
         }
         file.seek(SeekFrom::Start(self.read.1))?;
         let mut text = Vec::new();
@@ -242,14 +265,21 @@ impl Kept {
         let known = self.journal.entries.len();
         self.journal.extend(&text);
         self.read.1 += text.len() as u64;
+        let room = HEAD - self.head.len();
+        self.head.extend(text.iter().take(room));
         let fresh = &self.journal.entries[known..];
-        if fresh
-            .iter()
-            .any(|entry| matches!(entry.act, Act::Begin { .. } | Act::Add { .. }))
-        {
+        let tells = |entry: &Entry| matches!(entry.act, Act::Begin { .. } | Act::Add { .. });
+        // Of a run that is copied here, its journal may come first.
+        if fresh.iter().any(tells) || (self.plan.is_none() && self.journal.begun().is_some()) {
             self.plan = recall(&self.folder);
         }
         Ok(())
+    }
+
+    /// Whether a journal begins as the one does that was read.
+    fn begins_alike(&self, file: &File) -> bool {
+        let mut head = vec![0; self.head.len()];
+        file.read_exact_at(&mut head, 0).is_ok() && head == self.head
     }
 }
 
@@ -280,7 +310,7 @@ fn recall(folder: &Path) -> Option<(Arc<Plan>, Arc<Graph>)> {
 impl Follow {
     /// Waits, in a thread, until all that holds this is gone, and rings then.
     fn wait_for_the_end(&mut self, held: File) {
-        let (bell, gone) = (self.bell.clone(), self.gone.clone());
+        let (bell, gone) = (self.news.bell.clone(), self.gone.clone());
         // Without a thread the end of a killed run is not heard of; that of any other one is.
         let thread = std::thread::Builder::new().name("held".to_owned());
         let started = thread.spawn(move || {
@@ -325,8 +355,10 @@ mod tests {
 
     /// Waits until there may be something new, and reads it.
     fn news(kept: &mut Kept) {
-        let mut fds = [PollFd::new(kept.fd().unwrap(), PollFlags::POLLIN)];
+        let news = kept.news().unwrap();
+        let mut fds = [PollFd::new(news.fd(), PollFlags::POLLIN)];
         assert_eq!(poll(&mut fds, PollTimeout::from(10_000u16)), Ok(1));
+        news.hear();
         kept.look().unwrap();
     }
 
@@ -359,7 +391,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let state = State::default();
-        let mut kept = Kept::follow(folder.path()).unwrap();
+        let mut kept = Kept::follow(folder.path(), &Arc::new(News::new().unwrap())).unwrap();
         assert!(kept.status(&state).is_none());
         write(path("plan.toml"), "name='p'\n[stream.a]\nrun=['x']\n").unwrap();
         let held = File::create(path(HELD)).unwrap();
@@ -394,5 +426,24 @@ mod tests {
         };
         assert_eq!(stage(&kept), Some(over));
         assert_eq!(kept.status_at(1.5, &state).unwrap().stage, Stage::Going);
+        // Another journal in its place is followed as the first one was: put there, or written over it.
+        for ts in 3..7 {
+            let begin = BEGIN.replace("1.0", &format!("{ts}.0"));
+            if ts % 2 == 1 {
+                write(path("other"), begin).unwrap();
+                std::fs::rename(path("other"), path(JOURNAL)).unwrap();
+            } else {
+                // Longer than what was read of the one before.
+                write(path(JOURNAL), begin + &"{}\n".repeat(100)).unwrap();
+            }
+            while stage(&kept) != Some(Stage::Cut) {
+                news(&mut kept);
+            }
+            assert_eq!(kept.journal().begun().unwrap().0, f64::from(ts));
+            add(&path(JOURNAL), "{\"ts\":9.0,\"act\":\"finish\",\"verdict\":\"met\"}\n");
+            while kept.journal().finished().is_none() {
+                news(&mut kept);
+            }
+        }
     }
 }

@@ -12,5 +12,5 @@ pub use folder::{
     Document, HELD, JOURNAL, exit_of, fresh_name, last_line, plan_of_run, read_plan, read_text, runs_folder,
     state_folder,
 };
-pub use kept::{Kept, resume, way_out};
+pub use kept::{Kept, News, resume, way_out};
 pub use nursery::{Nursery, Status, serve};

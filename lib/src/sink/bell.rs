@@ -25,9 +25,9 @@ impl Bell {
         let _ = self.0.write(1);
     }
 
-    /// Makes it silent again.
-    pub fn hush(&self) {
-        let _ = self.0.read();
+    /// Makes it silent again; whether it had been rung.
+    pub fn hush(&self) -> bool {
+        self.0.read().is_ok()
     }
 }
 

@@ -128,14 +128,13 @@ impl State {
 
     /// Says that no line follows: a stream that has begun and not told its end is lost.
     pub fn finish(&mut self) {
-        for stream in &mut self.streams {
-            if !stream.is_over() && stream.has_begun() {
-                stream.phase = Phase::Ended(Outcome::Lost);
-                stream.ended = Some(stream.last_seen);
-                let at = stream.last_seen;
-                stream.record(|track| track.ends(Outcome::Lost, "", at));
-            }
-        }
+        self.lose(Stream::has_begun);
+    }
+
+    /// Says that no line follows of some streams: those that have not ended are lost.
+    pub fn lose(&mut self, which: impl Fn(&Stream) -> bool) {
+        let silent = self.streams.iter_mut().filter(|stream| which(stream));
+        silent.for_each(Stream::lose);
     }
 
     /// Sums over all streams.

@@ -51,7 +51,7 @@ impl State {
                     why: status.why(place),
                 }));
                 let phase = match &status.conditions[place] {
-                    Condition::After(_) | Condition::Lock(..) | Condition::Job | Condition::Ready => Phase::Waiting,
+                    Condition::After(..) | Condition::Lock(..) | Condition::Job | Condition::Ready => Phase::Waiting,
                     Condition::Skipped(_) | Condition::Unbegun => Phase::Skipped,
                     Condition::Unneeded => Phase::Unneeded,
                     // Its lines tell more, once they are there.

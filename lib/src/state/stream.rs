@@ -353,6 +353,15 @@ impl Stream {
         self.last_seen = self.last_seen.max(ts);
     }
 
+    /// Nothing more of it comes: without an end it is lost.
+    pub(super) fn lose(&mut self) {
+        if !self.is_over() {
+            let at = self.last_seen;
+            (self.phase, self.ended) = (Phase::Ended(Outcome::Lost), Some(at));
+            self.record(|track| track.ends(Outcome::Lost, "", at));
+        }
+    }
+
     /// How it ended, once it has.
     pub fn outcome(&self) -> Option<Outcome> {
         match self.phase {

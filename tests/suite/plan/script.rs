@@ -107,11 +107,12 @@ fn answers_are_passed_on() {
     assert!(home.path().join("run/c.d/e.ndjson").exists());
 }
 
+/// `mend` ends behind `good` in any case, so it is the first to be taken back.
 const GRAPH: &str = "name = 'g'\njobs = 2\n\
     [stream.bad]\nrun = ['false']\n\
     [stream.good]\nrun = ['true']\nundo = ['touch', 'undone-good']\n\
     [stream.needs]\nafter = ['bad']\nrun = ['true']\n\
-    [stream.mend]\nafter = ['bad']\nwhen = 'failure'\nrun = ['true']\nundo = ['sh', '-c', 'ls undone-good && exit 1; touch undone-mend']\n\
+    [stream.mend]\nafter = ['bad', 'good']\nwhen = 'failure'\nrun = ['true']\nundo = ['sh', '-c', 'ls undone-good && exit 1; touch undone-mend']\n\
     [stream.tidy]\nafter = ['bad', 'good']\nwhen = 'always'\nrun = ['true']\n\
     [stream.rest]\nafter = ['good', 'tidy']\nrun = ['true']\n";
 

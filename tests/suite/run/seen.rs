@@ -1,6 +1,7 @@
 //! What others see of a run: cl-progress, cl-wait and cl-plan status know its plan, and its end.
 
 use super::*;
+use harmony::run::HELD;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;
@@ -331,4 +332,136 @@ fn how_long_and_whom_to_trust_is_for_who_waits_to_say() {
     finish(run.tool("cl-wait", &["-o", "none", "run"]), b"").ok();
     let done = finish(run.tool("cl-wait", &["--trust", "-o", "none", "run"]), b"").exits(1);
     assert!(done.err.starts_with("cl-wait: bad ended as failed"), "{}", done.err);
+}
+
+/// A run's folder as it is made by hand: a plan with two streams, of which the second waits for the first.
+fn by_hand(folder: &Path, journal: &str) {
+    std::fs::create_dir_all(folder).unwrap();
+    let plan = "name = 'p'\n[stream.a]\nrun = ['x']\n[stream.b]\nafter = ['a']\nrun = ['x']\n";
+    std::fs::write(folder.join("plan.toml"), plan).unwrap();
+    std::fs::write(folder.join("journal"), journal).unwrap();
+}
+
+const BEGUN: &str = "{\"ts\":1,\"act\":\"begin\",\"v\":1,\"plan\":\"p\",\"pid\":1}\n\
+    {\"ts\":2,\"act\":\"start\",\"stream\":\"a\",\"key\":\"\"}\n";
+
+/// A tool at work in a folder.
+fn looks_on(home: &Path, name: &str, args: &[String]) -> Child {
+    let mut command = command(tool(name));
+    command.args(args).current_dir(home).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// Waits until a tool watches so many things.
+fn watches(child: &Child, count: usize) {
+    let about = format!("/proc/{}/fdinfo", child.id());
+    until("watches", || {
+        assert!(alive(child.id() as i32), "it has ended");
+        let all = std::fs::read_dir(&about).unwrap().flatten();
+        let all = all.filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
+        let watches = all.map(|text| text.lines().filter(|line| line.starts_with("inotify wd:")).count());
+        (watches.sum::<usize>() >= count).then_some(())
+    });
+}
+
+/// A user may have no more than 128 of what tells of news.
+#[test]
+fn more_runs_than_may_be_watched_apart() {
+    const COUNT: usize = 200;
+    let home = scratch();
+    let folder = |at: usize| home.path().join(format!("r{at}"));
+    let held = |at: usize| {
+        let held = File::create(folder(at).join(HELD)).unwrap();
+        harmony::sys::fds::flock(&held, false).unwrap();
+        held
+    };
+    for at in 0..COUNT {
+        std::fs::create_dir(folder(at)).unwrap();
+    }
+    let runs: Vec<String> = (0..COUNT).map(|at| format!("r{at}")).collect();
+    let waits = |args: &[&str]| {
+        let given = args.iter().map(|arg| (*arg).to_owned());
+        looks_on(home.path(), "cl-wait", &given.chain(runs.clone()).collect::<Vec<_>>())
+    };
+    // Whom its journal alone tells of, in the last of them that begins when all are watched.
+    let journal = waits(&["--need", "b", "-o", "none"]);
+    watches(&journal, 2 * COUNT);
+    by_hand(
+        &folder(COUNT - 1),
+        &(BEGUN.to_owned() + "{\"ts\":3,\"act\":\"end\",\"stream\":\"a\",\"outcome\":\"failed\"}\n"),
+    );
+    let done = collect(journal, "cl-wait").exits(1);
+    assert!(done.err.contains("b does not run"), "{}", done.err);
+    // All of them live; then one is killed.
+    let killed = COUNT / 2;
+    let mut lives: Vec<Option<File>> = (0..COUNT).map(|at| Some(held(at))).collect();
+    (0..COUNT).for_each(|at| by_hand(&folder(at), BEGUN));
+    std::fs::write(
+        folder(killed).join("plan.toml"),
+        "name = 'p'\n[stream.a]\nrun = ['x']\n[stream.c]\nafter = ['a']\nrun = ['x']\n",
+    )
+    .unwrap();
+    let end = waits(&["--need", "c", "-o", "none"]);
+    watches(&end, 3 * COUNT);
+    lives[killed] = None;
+    let done = collect(end, "cl-wait").exits(1);
+    let told = format!(
+        "c does not run: it had not begun; cl-run is gone before the run's end: go on with cl-run --resume r{killed}\n"
+    );
+    assert_eq!(done.err, format!("cl-wait: {told}"));
+}
+
+/// What was cut short with its run ends no more, and whatever else is waited for does not change that.
+#[test]
+fn a_run_that_is_killed_while_more_than_it_is_waited_for() {
+    let us = std::process::id().to_string();
+    let run = Going::new(PLAN, &[]);
+    let mut log = run.start("cl-progress", &["--progress", "plain", "run"]);
+    let whole = run.start("cl-wait", &["-o", "none", "run", &us]);
+    let needs = run.start("cl-wait", &["--need", "schema", "-o", "none", "run", &us]);
+    line_with(&mut log, "schema: running");
+    watches(&whole, 3);
+    watches(&needs, 3);
+    run.kill();
+    collect(log, "the log").exits(0);
+    for waits in [whole, needs] {
+        let done = collect(waits, "cl-wait").exits(1);
+        let because = "schema stopped without telling its end";
+        assert!(done.err.contains(because), "{}", done.err);
+    }
+    // And one whose streams have said nothing, or less than its journal knows of.
+    let ended = "{\"ts\":3,\"act\":\"end\",\"stream\":\"a\",\"outcome\":\"success\"}\n";
+    let inner = "{\"cl\":{\"stream\":\"a/x\",\"seq\":1,\"ts\":2.0},\"type\":\"later\"}\n";
+    let hand = run.home.path().join("hand");
+    for journal in [BEGUN.to_owned(), BEGUN.to_owned() + ended] {
+        by_hand(&hand, &journal);
+        std::fs::create_dir_all(hand.join("a")).unwrap();
+        std::fs::write(hand.join("a/x.ndjson"), inner).unwrap();
+        for need in ["a", "a/x"] {
+            let waits = run.start("cl-wait", &["--need", need, "-o", "none", "hand", &us]);
+            let done = collect(waits, "cl-wait").exits(1);
+            let because = format!("{need} stopped without telling its end");
+            assert!(done.err.contains(&because), "{}", done.err);
+        }
+    }
+}
+
+/// A frame may stand for an hour, but that a run is over is heard of at once; and nobody is busy until then.
+#[test]
+fn a_picture_that_stands_for_long() {
+    let home = scratch();
+    let run = home.path().join("run");
+    by_hand(&run, BEGUN);
+    let held = File::create(run.join(HELD)).unwrap();
+    harmony::sys::fds::flock(&held, false).unwrap();
+    let args = ["--progress=plain", "-i", "1h", "run"].map(str::to_owned);
+    let mut shows = looks_on(home.path(), "cl-progress", &args);
+    line_with(&mut shows, "level 1 0/1");
+    let mut journal = File::options().append(true).open(run.join("journal")).unwrap();
+    let ends = "{\"ts\":3,\"act\":\"end\",\"stream\":\"a\",\"outcome\":\"failed\"}\n\
+        {\"ts\":3,\"act\":\"finish\",\"verdict\":\"unmet\"}\n";
+    std::io::Write::write_all(&mut journal, ends.as_bytes()).unwrap();
+    drop(held);
+    collect(shows, "cl-progress").exits(0);
 }
