@@ -66,8 +66,18 @@ impl Mark for &mut Vec<usize> {
     const WANTED: bool = true;
     #[inline(always)]
     fn mark(&mut self, at: usize) {
+        if self.len() == self.capacity() {
+            more(self);
+        }
         self.push(at);
     }
+}
+
+/// Apart, for it is rare, and what calls functions keeps less in registers.
+#[cold]
+#[inline(never)]
+fn more(marks: &mut Vec<usize>) {
+    marks.reserve(64);
 }
 
 /// What goes on from one 64 bytes to the next.
@@ -90,7 +100,7 @@ struct Seen<'a, M> {
     unsure: bool,
 }
 
-/// What the last byte before was, as the lowest bit of each.
+/// What the 64 bytes before were, of which the last one counts.
 #[derive(Debug, Clone, Copy, Default)]
 struct Before {
     /// An opening bracket or a comma.
@@ -106,12 +116,10 @@ struct Before {
     name: u64,
 }
 
-/// Marks the bits behind those of `mask`; the last of all is kept for the next 64.
+/// Marks the bits behind those of `mask`, the last one of the 64 before included.
 #[inline(always)]
-fn behind(mask: u64, carry: &mut u64) -> u64 {
-    let moved = mask << 1 | *carry;
-    *carry = mask >> 63;
-    moved
+fn behind(mask: u64, before: &mut u64) -> u64 {
+    mask << 1 | std::mem::replace(before, mask) >> 63
 }
 
 impl<M: Mark> See for Seen<'_, M> {
@@ -187,31 +195,29 @@ impl<M: Mark> See for Seen<'_, M> {
 
 impl<M: Mark> Seen<'_, M> {
     /// A character that a backslash stands before.
-    #[inline]
+    #[inline(always)]
     fn escape(&mut self, at: usize) {
         match self.line[at] {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
-            b'u' => match self.line.get(at + 1..at + 5) {
-                Some(hex) if hex.iter().all(u8::is_ascii_hexdigit) => {
-                    // It may spell a letter of `cl` or `type`, or of another name that somebody looks for.
-                    self.unsure |= hex.starts_with(b"00") && matches!(hex[2], b'4'..=b'7');
-                }
-                _ => self.bad = 1,
+            b'u' => match spelled(self.line, at) {
+                // It may spell a letter of `cl` or `type`, or of another name that somebody looks for.
+                Some(letter) => self.unsure |= letter,
+                None => self.bad = 1,
             },
             _ => self.bad = 1,
         }
     }
 
     /// The beginning of `true`, `false`, `null` or a negative number, or what follows an integer.
-    #[inline]
+    #[inline(always)]
     fn scalar(&mut self, at: usize) {
         let begins = !self.line[at - 1].is_ascii_digit();
         let end = match self.line[at] {
             b't' if begins => word(self.line, at, b"true"),
             b'f' if begins => word(self.line, at, b"false"),
             b'n' if begins => word(self.line, at, b"null"),
-            b'-' if begins => json::after_number(self.line, at),
-            b'.' | b'e' | b'E' if !begins => json::after_fraction(self.line, at),
+            b'-' if begins => negative(self.line, at),
+            b'.' | b'e' | b'E' if !begins => fraction(self.line, at),
             _ => None,
         };
         let next = end.and_then(|end| self.line.get(end));
@@ -258,6 +264,28 @@ impl<M: Mark> Seen<'_, M> {
     }
 }
 
+/// Whether the four hexadecimal digits behind a `u` may spell a letter from A to z; none when there are no such four.
+#[cold]
+#[inline(never)]
+fn spelled(line: &[u8], at: usize) -> Option<bool> {
+    let hex = line.get(at + 1..at + 5)?;
+    let digits = hex.iter().all(u8::is_ascii_hexdigit);
+    digits.then(|| hex.starts_with(b"00") && matches!(hex[2], b'4'..=b'7'))
+}
+
+#[cold]
+#[inline(never)]
+fn negative(line: &[u8], at: usize) -> Option<usize> {
+    json::after_number(line, at)
+}
+
+#[cold]
+#[inline(never)]
+fn fraction(line: &[u8], at: usize) -> Option<usize> {
+    json::after_fraction(line, at)
+}
+
+#[inline(always)]
 fn word(line: &[u8], at: usize, word: &[u8]) -> Option<usize> {
     line[at..].starts_with(word).then_some(at + word.len())
 }
