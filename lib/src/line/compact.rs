@@ -39,12 +39,11 @@ pub(super) fn check(line: &[u8], inside: bool, mut marks: impl Mark) -> bool {
         depth: u32::from(inside),
         end: 0,
         bad: 0,
-        unsure: false,
     };
     let Some(met) = bits::fold(line, &mut seen) else {
         return false;
     };
-    let ended = seen.end == line.len() && seen.bad == 0 && !seen.unsure && !met.control;
+    let ended = seen.end == line.len() && seen.bad == 0 && !met.control;
     ended && (!met.beyond || std::str::from_utf8(line).is_ok())
 }
 
@@ -94,10 +93,8 @@ struct Seen<'a, M> {
     depth: u32,
     /// Behind the bracket that closed the outermost one.
     end: usize,
-    /// Not 0 when something stands beside what it may not stand beside.
+    /// Not 0 when something stands beside what it may not stand beside, or takes a closer look.
     bad: u64,
-    /// Something was met that takes a closer look.
-    unsure: bool,
 }
 
 /// What the 64 bytes before were, of which the last one counts.
@@ -125,9 +122,7 @@ fn behind(mask: u64, before: &mut u64) -> u64 {
 impl<M: Mark> See for Seen<'_, M> {
     #[inline(always)]
     fn see(&mut self, masks: Masks) {
-        let left = self.line.len() - self.at;
-        let valid = if left < 64 { (1 << left) - 1 } else { u64::MAX };
-        let inside = masks.inside;
+        let (valid, inside) = (masks.valid, masks.inside);
         let (opens, closes) = (masks.quote & inside, masks.quote & !inside);
         let outside = valid & !(inside | closes);
 
@@ -135,7 +130,6 @@ impl<M: Mark> See for Seen<'_, M> {
         let (colon, comma) = (masks.colon & outside, masks.comma & outside);
         let scalar = outside & !(open | close | colon | comma);
         let digit = masks.digit & scalar;
-        self.unsure |= masks.blank & outside != 0;
 
         let before = &mut self.before;
         let begins = behind(open | comma, &mut before.begins);
@@ -162,6 +156,7 @@ impl<M: Mark> See for Seen<'_, M> {
         bad |= after_scalar & !(ends | scalar);
         bad |= colon & !after_name;
         bad |= after_zero & digit;
+        bad |= masks.blank & outside;
         self.bad |= bad & valid;
         // A name is only in an object; there alone, and always, behind an opening bracket or a comma.
         let in_array = after_name & !colon | begins & !(opens | close);
@@ -170,7 +165,7 @@ impl<M: Mark> See for Seen<'_, M> {
         let mut short = closes & (opens << 3 | 0b111) & (masks.ell << 1 | 1);
         while short != 0 {
             let at = self.at + short.trailing_zeros() as usize;
-            self.unsure |= self.line[..at].ends_with(b"\"cl");
+            self.bad |= u64::from(self.line[..at].ends_with(b"\"cl"));
             short &= short - 1;
         }
 
@@ -201,7 +196,7 @@ impl<M: Mark> Seen<'_, M> {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
             b'u' => match spelled(self.line, at) {
                 // It may spell a letter of `cl` or `type`, or of another name that somebody looks for.
-                Some(letter) => self.unsure |= letter,
+                Some(letter) => self.bad |= u64::from(letter),
                 None => self.bad = 1,
             },
             _ => self.bad = 1,
@@ -245,7 +240,7 @@ impl<M: Mark> Seen<'_, M> {
             let bit = rest & rest.wrapping_neg();
             let object = u64::from(curly & bit != 0);
             if open & bit != 0 {
-                self.unsure |= self.depth == u64::BITS;
+                self.bad |= u64::from(self.depth == u64::BITS);
                 self.open = self.open << 1 | object;
                 self.depth += 1;
             } else {

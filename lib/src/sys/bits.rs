@@ -15,6 +15,8 @@ use std::arch::x86_64::{
 /// Which of 64 bytes are what, a bit for each, the first byte's the lowest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Masks {
+    /// Which of the 64 there are: the first of them.
+    pub valid: u64,
     /// `"` that opens or closes a string.
     pub quote: u64,
     /// From each opening quote to before the closing one.
@@ -189,6 +191,7 @@ impl Wide {
         self.least = _mm256_min_epu8(self.least, _mm256_min_epu8(low, high));
         self.any = _mm256_or_si256(self.any, _mm256_or_si256(low, high));
         Masks {
+            valid: if LAST { u64::MAX >> seen } else { u64::MAX },
             quote,
             inside,
             escaped,
@@ -243,6 +246,7 @@ impl Wider {
         self.control |= _mm512_cmplt_epu8_mask(bytes, all(b' '));
         self.beyond |= _mm512_movepi8_mask(bytes);
         Masks {
+            valid: cut(u64::MAX),
             quote,
             inside,
             escaped,
@@ -309,6 +313,7 @@ mod tests {
             });
             // What lies behind the end says nothing.
             Masks {
+                valid: bits(|_| true),
                 quote: strings.0,
                 inside: strings.1,
                 escaped: strings.2,
