@@ -59,7 +59,7 @@ pub fn rows(data: &Data, table: &mut Table) -> io::Result<()> {
                 std::fs::write(data.folder.join("noop.toml"), plan)?;
                 let theirs = format!("seq {count} | parallel -j {jobs} -n0 true");
                 let pairs = Pairs::run(
-                    3,
+                    if data.quick { 1 } else { 3 },
                     || {
                         fresh(data)?;
                         timed(data.script(&format!("cl-run -j {jobs} --run run noop.toml > /dev/null")))

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub fn rows(data: &Data, table: &mut Table) -> io::Result<()> {
     let name = "idle, 8 silent workers and a merge";
     if table.wants(name) {
-        let seconds = if data.quick { 10 } else { 60 };
+        let seconds = if data.quick { 12 } else { 60 };
         let [beating, silent] = ["", " --heartbeat 0"].map(|option| {
             let workers: String = (1..=8)
                 .map(|i| format!(" <(cl-spawn w{i}{option} -- sleep 1000)"))
