@@ -107,7 +107,7 @@ impl Data {
 
     /// So many runs of each, or fewer.
     pub fn runs(&self, full: usize) -> usize {
-        if self.quick { (full / 3).max(3) } else { full }
+        if self.quick { (full / 3).max(5).min(full) } else { full }
     }
 
     fn file(&self, name: &str, lines: &[Vec<u8>], size: usize) -> io::Result<()> {

@@ -66,7 +66,7 @@ fn delays(data: &Data, text: &str) -> io::Result<Vec<f64>> {
 
 /// The share of a core that cl-progress takes while 1,000 lines a second pass.
 fn steady(data: &Data, live: bool) -> io::Result<f64> {
-    let seconds = if data.quick { 4 } else { 15 };
+    let seconds = if data.quick { 3 } else { 15 };
     let count = (seconds * 1000).to_string();
     let mut source = data
         .command(&["speed", "emit", &count, "1000", "stamped"])

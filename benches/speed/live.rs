@@ -36,7 +36,7 @@ pub fn rows(data: &Data, table: &mut Table) -> io::Result<()> {
             );
             let (mut ratios, mut alone, mut beside) = (Vec::new(), Vec::new(), Vec::new());
             live.first_words(&main)?;
-            for _ in 0..data.runs(9) {
+            for _ in 0..if data.quick { 3 } else { 9 } {
                 alone.push(live.first_words(&main)?);
                 beside.push(live.first_words(&format!("{others}; {main}"))?);
                 ratios.extend(beside.last().zip(alone.last()).map(|(beside, alone)| beside / alone));

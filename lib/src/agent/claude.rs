@@ -398,7 +398,7 @@ fn step(models: Part<'_>) -> Option<f64> {
     sound &= pairs(models, |model, usage| {
         let usage = object::<ModelUsage<'_>>(usage);
         sound &= usage.is_some();
-        costs.insert(model.to_vec(), usage.and_then(|usage| usage.cost.number()));
+        costs.insert(model, usage.and_then(|usage| usage.cost.number()));
     });
     sound.then(|| costs.into_values().flatten().sum())
 }
@@ -412,4 +412,20 @@ fn usage(tokens: Part<'_>) -> Option<Usage> {
         cache_read: count(tokens.cache_read_input_tokens),
         cache_write: count(tokens.cache_creation_input_tokens),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_counts_once_however_its_name_is_written() {
+        let step = |text: &str| step(Part::of(text.as_bytes()));
+        assert_eq!(
+            step(r#"{"a/b":{"costUSD":1},"c":{"costUSD":2},"a\/b":{"costUSD":4}}"#),
+            Some(6.0)
+        );
+        assert_eq!(step(r#"{"a":{"costUSD":1},"b":5}"#), None);
+        assert_eq!(step("{}"), Some(0.0));
+    }
 }

@@ -317,16 +317,30 @@ pub(super) fn object<'a, T: Members<'a>>(part: Part<'a>) -> Option<T> {
     Some(read)
 }
 
-/// Shows each member of an object, with its name as it is written; false when it is none.
-pub(super) fn pairs<'a>(part: Part<'a>, mut show: impl FnMut(&[u8], Part<'a>)) -> bool {
+/// Shows each member of an object, with what its name spells; false when it is none.
+pub(super) fn pairs<'a>(part: Part<'a>, mut show: impl FnMut(Cow<'a, [u8]>, Part<'a>)) -> bool {
     let Some(json) = part.0.filter(|json| json.first() == Some(&b'{')) else {
         return false;
     };
-    if !parts(json, |name, value| show(name, Part::of(value))) {
-        let all = slowly(json).unwrap_or_default();
-        all.into_iter().for_each(|(name, value)| show(name.as_bytes(), value));
+    if !parts(json, |name, value| show(spelled(name), Part::of(value))) {
+        for (name, value) in slowly(json).unwrap_or_default() {
+            let name = match name {
+                Cow::Borrowed(name) => Cow::Borrowed(name.as_bytes()),
+                Cow::Owned(name) => Cow::Owned(name.into_bytes()),
+            };
+            show(name, value);
+        }
     }
     true
+}
+
+/// What a name spells that is written like this; itself where that is no text.
+fn spelled(name: &[u8]) -> Cow<'_, [u8]> {
+    if !name.contains(&b'\\') {
+        return Cow::Borrowed(name);
+    }
+    let quoted = [b"\"", name, b"\""].concat();
+    serde_json::from_slice::<String>(&quoted).map_or(Cow::Borrowed(name), |name| Cow::Owned(name.into_bytes()))
 }
 
 /// Shows each element of a list.
@@ -419,6 +433,15 @@ mod tests {
         for other in ["null", "[1,{\"a\":2}]", "{\"a\":[3]}"] {
             assert!(matches!(read(other), Soft::Other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_name_is_what_it_spells() {
+        let text = br#"{"a":1,"\u00e9\/":2,"\ud800":3}"#;
+        let mut names = Vec::new();
+        assert!(pairs(Part::of(text), |name, _| names.push(name)));
+        assert_eq!(names[..2], [&b"a"[..], "é/".as_bytes()]);
+        assert!(!pairs(Part::of(b"[1]"), |_, _| ()));
     }
 
     #[test]

@@ -39,12 +39,11 @@ pub(super) fn check(line: &[u8], inside: bool, mut marks: impl Mark) -> bool {
         depth: u32::from(inside),
         end: 0,
         bad: 0,
-        unsure: false,
     };
     let Some(met) = bits::fold(line, &mut seen) else {
         return false;
     };
-    let ended = seen.end == line.len() && seen.bad == 0 && !seen.unsure && !met.control;
+    let ended = seen.end == line.len() && seen.bad == 0 && !met.control;
     ended && (!met.beyond || std::str::from_utf8(line).is_ok())
 }
 
@@ -66,8 +65,18 @@ impl Mark for &mut Vec<usize> {
     const WANTED: bool = true;
     #[inline(always)]
     fn mark(&mut self, at: usize) {
+        if self.len() == self.capacity() {
+            more(self);
+        }
         self.push(at);
     }
+}
+
+/// Apart, for it is rare, and what calls functions keeps less in registers.
+#[cold]
+#[inline(never)]
+fn more(marks: &mut Vec<usize>) {
+    marks.reserve(64);
 }
 
 /// What goes on from one 64 bytes to the next.
@@ -84,13 +93,11 @@ struct Seen<'a, M> {
     depth: u32,
     /// Behind the bracket that closed the outermost one.
     end: usize,
-    /// Not 0 when something stands beside what it may not stand beside.
+    /// Not 0 when something stands beside what it may not stand beside, or takes a closer look.
     bad: u64,
-    /// Something was met that takes a closer look.
-    unsure: bool,
 }
 
-/// What the last byte before was, as the lowest bit of each.
+/// What the 64 bytes before were, of which the last one counts.
 #[derive(Debug, Clone, Copy, Default)]
 struct Before {
     /// An opening bracket or a comma.
@@ -106,20 +113,16 @@ struct Before {
     name: u64,
 }
 
-/// Marks the bits behind those of `mask`; the last of all is kept for the next 64.
+/// Marks the bits behind those of `mask`, the last one of the 64 before included.
 #[inline(always)]
-fn behind(mask: u64, carry: &mut u64) -> u64 {
-    let moved = mask << 1 | *carry;
-    *carry = mask >> 63;
-    moved
+fn behind(mask: u64, before: &mut u64) -> u64 {
+    mask << 1 | std::mem::replace(before, mask) >> 63
 }
 
 impl<M: Mark> See for Seen<'_, M> {
     #[inline(always)]
     fn see(&mut self, masks: Masks) {
-        let left = self.line.len() - self.at;
-        let valid = if left < 64 { (1 << left) - 1 } else { u64::MAX };
-        let inside = masks.inside;
+        let (valid, inside) = (masks.valid, masks.inside);
         let (opens, closes) = (masks.quote & inside, masks.quote & !inside);
         let outside = valid & !(inside | closes);
 
@@ -127,7 +130,6 @@ impl<M: Mark> See for Seen<'_, M> {
         let (colon, comma) = (masks.colon & outside, masks.comma & outside);
         let scalar = outside & !(open | close | colon | comma);
         let digit = masks.digit & scalar;
-        self.unsure |= masks.blank & outside != 0;
 
         let before = &mut self.before;
         let begins = behind(open | comma, &mut before.begins);
@@ -154,6 +156,7 @@ impl<M: Mark> See for Seen<'_, M> {
         bad |= after_scalar & !(ends | scalar);
         bad |= colon & !after_name;
         bad |= after_zero & digit;
+        bad |= masks.blank & outside;
         self.bad |= bad & valid;
         // A name is only in an object; there alone, and always, behind an opening bracket or a comma.
         let in_array = after_name & !colon | begins & !(opens | close);
@@ -162,7 +165,7 @@ impl<M: Mark> See for Seen<'_, M> {
         let mut short = closes & (opens << 3 | 0b111) & (masks.ell << 1 | 1);
         while short != 0 {
             let at = self.at + short.trailing_zeros() as usize;
-            self.unsure |= self.line[..at].ends_with(b"\"cl");
+            self.bad |= u64::from(self.line[..at].ends_with(b"\"cl"));
             short &= short - 1;
         }
 
@@ -187,31 +190,29 @@ impl<M: Mark> See for Seen<'_, M> {
 
 impl<M: Mark> Seen<'_, M> {
     /// A character that a backslash stands before.
-    #[inline]
+    #[inline(always)]
     fn escape(&mut self, at: usize) {
         match self.line[at] {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
-            b'u' => match self.line.get(at + 1..at + 5) {
-                Some(hex) if hex.iter().all(u8::is_ascii_hexdigit) => {
-                    // It may spell a letter of `cl` or `type`, or of another name that somebody looks for.
-                    self.unsure |= hex.starts_with(b"00") && matches!(hex[2], b'4'..=b'7');
-                }
-                _ => self.bad = 1,
+            b'u' => match spelled(self.line, at) {
+                // It may spell a letter of `cl` or `type`, or of another name that somebody looks for.
+                Some(letter) => self.bad |= u64::from(letter),
+                None => self.bad = 1,
             },
             _ => self.bad = 1,
         }
     }
 
     /// The beginning of `true`, `false`, `null` or a negative number, or what follows an integer.
-    #[inline]
+    #[inline(always)]
     fn scalar(&mut self, at: usize) {
         let begins = !self.line[at - 1].is_ascii_digit();
         let end = match self.line[at] {
             b't' if begins => word(self.line, at, b"true"),
             b'f' if begins => word(self.line, at, b"false"),
             b'n' if begins => word(self.line, at, b"null"),
-            b'-' if begins => json::after_number(self.line, at),
-            b'.' | b'e' | b'E' if !begins => json::after_fraction(self.line, at),
+            b'-' if begins => negative(self.line, at),
+            b'.' | b'e' | b'E' if !begins => fraction(self.line, at),
             _ => None,
         };
         let next = end.and_then(|end| self.line.get(end));
@@ -239,7 +240,7 @@ impl<M: Mark> Seen<'_, M> {
             let bit = rest & rest.wrapping_neg();
             let object = u64::from(curly & bit != 0);
             if open & bit != 0 {
-                self.unsure |= self.depth == u64::BITS;
+                self.bad |= u64::from(self.depth == u64::BITS);
                 self.open = self.open << 1 | object;
                 self.depth += 1;
             } else {
@@ -258,6 +259,28 @@ impl<M: Mark> Seen<'_, M> {
     }
 }
 
+/// Whether the four hexadecimal digits behind a `u` may spell a letter from A to z; none when there are no such four.
+#[cold]
+#[inline(never)]
+fn spelled(line: &[u8], at: usize) -> Option<bool> {
+    let hex = line.get(at + 1..at + 5)?;
+    let digits = hex.iter().all(u8::is_ascii_hexdigit);
+    digits.then(|| hex.starts_with(b"00") && matches!(hex[2], b'4'..=b'7'))
+}
+
+#[cold]
+#[inline(never)]
+fn negative(line: &[u8], at: usize) -> Option<usize> {
+    json::after_number(line, at)
+}
+
+#[cold]
+#[inline(never)]
+fn fraction(line: &[u8], at: usize) -> Option<usize> {
+    json::after_fraction(line, at)
+}
+
+#[inline(always)]
 fn word(line: &[u8], at: usize, word: &[u8]) -> Option<usize> {
     line[at..].starts_with(word).then_some(at + word.len())
 }

@@ -137,6 +137,52 @@ pub(super) fn push_header(out: &mut Vec<u8>, stream: &str, seq: u64, ts: Ts) {
     out.push(b'}');
 }
 
+/// The headers of a stream's lines, one after the other: mostly the next one is the last one with its number counted up.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Heading {
+    text: Vec<u8>,
+    /// What it says.
+    seq: u64,
+    ts: Ts,
+    /// Where its number begins and ends.
+    digits: (usize, usize),
+}
+
+impl Heading {
+    /// Appends what [`push_header`] does. The stream's name is always the same.
+    #[inline]
+    pub(super) fn push(&mut self, out: &mut Vec<u8>, stream: &str, seq: u64, ts: Ts) {
+        if ts != self.ts || self.seq.checked_add(1) != Some(seq) || !self.count() {
+            self.write(stream, seq, ts);
+        }
+        self.seq = seq;
+        out.extend_from_slice(&self.text);
+    }
+
+    /// Counts up; whether there was room for it.
+    #[inline]
+    fn count(&mut self) -> bool {
+        let (from, to) = self.digits;
+        for digit in self.text[from..to].iter_mut().rev() {
+            if *digit < b'9' {
+                *digit += 1;
+                return true;
+            }
+            *digit = b'0';
+        }
+        false
+    }
+
+    fn write(&mut self, stream: &str, seq: u64, ts: Ts) {
+        self.text.clear();
+        push_header(&mut self.text, stream, seq, ts);
+        let from = PREFIX.len() + stream.len() + b"\",\"seq\":".len();
+        let digits = self.text[from..].iter().take_while(|byte| byte.is_ascii_digit());
+        self.digits = (from, from + digits.count());
+        self.ts = ts;
+    }
+}
+
 /// Whether the line is one of our own events; `header` is the line's own.
 #[inline]
 pub fn own_event(line: &[u8], header: &Header<'_>) -> bool {
@@ -189,6 +235,21 @@ mod tests {
                     end
                 })
             );
+        }
+    }
+
+    #[test]
+    fn counts_as_it_writes() {
+        let mut heading = Heading::default();
+        let (mut out, mut plain) = (Vec::new(), Vec::new());
+        let numbers = (1..=2000).chain([1999, 7, 8, u64::MAX - 1, u64::MAX, u64::MAX, 0, 1]);
+        for (n, seq) in numbers.enumerate() {
+            let ts = Ts(n as u64 / 150 * 999_999);
+            heading.push(&mut out, "a/b", seq, ts);
+            push_header(&mut plain, "a/b", seq, ts);
+            assert_eq!(out, plain, "{seq}");
+            out.clear();
+            plain.clear();
         }
     }
 

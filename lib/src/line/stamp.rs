@@ -1,7 +1,7 @@
 //! From a worker's bytes to lines of the stream.
 
 use super::event::{Bytes, Event};
-use super::header::{Header, OWN, Ts, header, push_header};
+use super::header::{Header, Heading, OWN, Ts, header};
 use super::json::{self, Top};
 use super::name::{MAX_NAME, Name};
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use std::collections::HashSet;
 pub struct Stamper {
     stream: Name,
     seq: u64,
+    heading: Heading,
     inner: Inner,
 }
 
@@ -55,6 +56,7 @@ impl Stamper {
         Self {
             stream,
             seq,
+            heading: Heading::default(),
             inner: Inner::default(),
         }
     }
@@ -140,7 +142,7 @@ impl Stamper {
     fn header(&mut self, ts: Ts, out: &mut Vec<u8>) {
         // A hostile number may be the last there is.
         self.seq = self.seq.saturating_add(1);
-        push_header(out, self.stream.as_str(), self.seq, ts);
+        self.heading.push(out, self.stream.as_str(), self.seq, ts);
     }
 }
 

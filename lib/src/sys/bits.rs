@@ -8,13 +8,15 @@ use std::arch::x86_64::{
 };
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m512i, _mm512_cmpeq_epi8_mask, _mm512_cmple_epu8_mask, _mm512_cmplt_epu8_mask, _mm512_loadu_epi8,
-    _mm512_min_epu8, _mm512_movepi8_mask, _mm512_or_si512, _mm512_set1_epi8, _mm512_sub_epi8, _mm512_test_epi8_mask,
+    _mm512_cmpeq_epi8_mask, _mm512_cmple_epu8_mask, _mm512_cmplt_epu8_mask, _mm512_loadu_epi8, _mm512_movepi8_mask,
+    _mm512_or_si512, _mm512_set1_epi8, _mm512_sub_epi8, _mm512_test_epi8_mask,
 };
 
 /// Which of 64 bytes are what, a bit for each, the first byte's the lowest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Masks {
+    /// Which of the 64 there are: the first of them.
+    pub valid: u64,
     /// `"` that opens or closes a string.
     pub quote: u64,
     /// From each opening quote to before the closing one.
@@ -115,7 +117,7 @@ fn avx2(bytes: &[u8], see: &mut impl See) -> Met {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,popcnt,pclmulqdq")]
 fn avx512(bytes: &[u8], see: &mut impl See) -> Met {
-    let mut wide = Wider::new();
+    let mut wide = Wider::default();
     in_chunks!(bytes, see, wide);
     wide.met()
 }
@@ -189,6 +191,7 @@ impl Wide {
         self.least = _mm256_min_epu8(self.least, _mm256_min_epu8(low, high));
         self.any = _mm256_or_si256(self.any, _mm256_or_si256(low, high));
         Masks {
+            valid: if LAST { u64::MAX >> seen } else { u64::MAX },
             quote,
             inside,
             escaped,
@@ -217,26 +220,18 @@ impl Wide {
     }
 }
 
-/// The same with twice the width.
+/// The same with twice the width. Nothing so wide is kept from one 64 bytes to the next: whoever looks at the masks calls
+/// functions, and what is kept would be written and read for each, mostly across two lines of the cache.
 #[cfg(target_arch = "x86_64")]
+#[derive(Default)]
 struct Wider {
-    least: __m512i,
-    any: __m512i,
+    control: u64,
+    beyond: u64,
     strings: Strings,
 }
 
 #[cfg(target_arch = "x86_64")]
 impl Wider {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,popcnt,pclmulqdq")]
-    fn new() -> Self {
-        Self {
-            least: _mm512_set1_epi8(b' ' as i8),
-            any: _mm512_set1_epi8(0),
-            strings: Strings::default(),
-        }
-    }
-
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,popcnt,pclmulqdq")]
     fn masks<const LAST: bool>(&mut self, chunk: &[u8; 64], seen: usize) -> Masks {
@@ -248,9 +243,10 @@ impl Wider {
         let curled = _mm512_or_si512(bytes, all(0x20));
         let bracket = |byte| cut(_mm512_cmpeq_epi8_mask(curled, all(byte)));
         let (quote, inside, escaped) = self.strings.next(is(b'\\'), is(b'"'));
-        self.least = _mm512_min_epu8(self.least, bytes);
-        self.any = _mm512_or_si512(self.any, bytes);
+        self.control |= _mm512_cmplt_epu8_mask(bytes, all(b' '));
+        self.beyond |= _mm512_movepi8_mask(bytes);
         Masks {
+            valid: cut(u64::MAX),
             quote,
             inside,
             escaped,
@@ -267,11 +263,10 @@ impl Wider {
     }
 
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,popcnt,pclmulqdq")]
     fn met(&self) -> Met {
         Met {
-            control: _mm512_cmplt_epu8_mask(self.least, _mm512_set1_epi8(b' ' as i8)) != 0,
-            beyond: _mm512_movepi8_mask(self.any) != 0,
+            control: self.control != 0,
+            beyond: self.beyond != 0,
             open: self.strings.inside != 0,
         }
     }
@@ -318,6 +313,7 @@ mod tests {
             });
             // What lies behind the end says nothing.
             Masks {
+                valid: bits(|_| true),
                 quote: strings.0,
                 inside: strings.1,
                 escaped: strings.2,
