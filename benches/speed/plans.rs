@@ -61,8 +61,8 @@ pub fn rows(data: &Data, table: &mut Table) -> io::Result<()> {
                 let pairs = Pairs::run(
                     if data.quick { 1 } else { 3 },
                     || {
-                        fresh(data)?;
-                        timed(data.script(&format!("cl-run -j {jobs} --run run noop.toml > /dev/null")))
+                        let run = fresh(data);
+                        timed(data.script(&format!("cl-run -j {jobs} --run {run} noop.toml > /dev/null")))
                     },
                     || timed(data.script(&theirs)),
                 )?;
@@ -84,17 +84,14 @@ fn told(took: f64, yardstick: f64, speed: f64) -> String {
 
 /// Seconds that the plan of the recordings takes, where so many are played at once.
 fn run(data: &Data, jobs: usize) -> io::Result<f64> {
-    fresh(data)?;
-    let run = format!("cl-run -j {jobs} --run run recorded.toml > /dev/null");
+    let run = format!("cl-run -j {jobs} --run {} recorded.toml > /dev/null", fresh(data));
     Ok(timed(data.script(&run))?.wall)
 }
 
-/// A run begins in a folder of its own.
-fn fresh(data: &Data) -> io::Result<()> {
-    match std::fs::remove_dir_all(data.folder.join("run")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+/// A folder for a run: a new one, for a file system is slow to make files right after as many were removed.
+fn fresh(data: &Data) -> String {
+    let mut names = (1..).map(|n| format!("run{n}"));
+    names.find(|name| !data.folder.join(name).exists()).unwrap_or_default()
 }
 
 /// Writes the plan of the recordings, played so much faster than recorded; gives its critical path in seconds: the
