@@ -6,6 +6,7 @@ mod ends;
 mod guard;
 mod locks;
 mod resume;
+mod reuse;
 mod seen;
 mod undo;
 mod worktrees;

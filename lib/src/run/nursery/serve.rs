@@ -9,12 +9,13 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::{Shutdown, shutdown};
 use nix::unistd::{Pid, getpid, setsid};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 /// Signals that wait until a task listens to them.
@@ -159,7 +160,11 @@ impl Post {
     /// Does tasks until there are no more, or it is no longer fit for any.
     fn work<A>(self, mut read: impl FnMut(Vec<OsString>) -> Result<A, i32>, work: impl Fn(A) -> i32) -> io::Result<()> {
         let mut space = Space::wide();
-        while let Some(told) = space.receive(self.orders.as_fd())? {
+        loop {
+            self.rest()?;
+            let Some(told) = space.receive(self.orders.as_fd())? else {
+                return Ok(());
+            };
             let code = Task::begin(told).map_or(UNMADE, |Task { args, held }| {
                 let code = read(args).map_or_else(|code| code, &work);
                 drop(held);
@@ -171,11 +176,31 @@ impl Post {
             while let Ok(Some(_)) = self.signals.read_signal() {}
             if !self.condition.holds() {
                 tell(self.answers.as_fd(), [wire::LAST, self.number, code]);
-                break;
+                return Ok(());
             }
             tell(self.answers.as_fd(), [wire::DONE, self.number, code]);
         }
-        Ok(())
+    }
+
+    /// Waits for a task. Who is told to end before there is one takes none any more.
+    fn rest(&self) -> io::Result<()> {
+        loop {
+            let mut fds = [self.orders.as_fd(), self.signals.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            // A signal that comes with a task, or after it, is the task's.
+            if fds[0].any() == Some(true) {
+                return Ok(());
+            }
+            if let Ok(Some(signal)) = self.signals.read_signal()
+                && ![libc::SIGTSTP, libc::SIGCONT].contains(&(signal.ssi_signo as i32))
+            {
+                // One that is being sent is taken yet, and whoever comes later hears that nobody is there.
+                return Ok(shutdown(self.orders.as_raw_fd(), Shutdown::Read)?);
+            }
+        }
     }
 }
 
