@@ -1,4 +1,4 @@
-//! One stream in a process of its own, and how it ended.
+//! One stream, done by a cl-spawn, and how it ended.
 
 use crate::work::Work;
 use harmony::line::{Event, Exit, Name, Outcome, Stamper, Ts, header};
@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 /// A stream that runs.
 pub struct Running {
@@ -24,7 +25,7 @@ pub struct Running {
     id: i32,
     name: String,
     /// Its file.
-    pub file: File,
+    pub file: Arc<File>,
     /// What it was asked and how.
     pub key: String,
 }
@@ -64,7 +65,7 @@ pub fn start(
     nursery: &mut Nursery,
     (at, name): (usize, &str),
     work: &Work,
-    file: File,
+    file: Arc<File>,
     held: &[OwnedFd],
 ) -> io::Result<Running> {
     let stdin = match &work.stdin {
@@ -141,7 +142,7 @@ impl Running {
         };
         let seq = header(&line).map_or(0, |head| head.seq);
         let half = !nothing && !whole;
-        let _ = say(&mut self.file, &self.name, seq, half, &event);
+        let _ = say(&self.file, &self.name, seq, half, &event);
         exit
     }
 }
@@ -150,7 +151,7 @@ impl Running {
 ///
 /// # Errors
 /// What the system says.
-pub fn say(file: &mut File, name: &str, seq: u64, half: bool, event: &Event) -> io::Result<()> {
+pub fn say(mut file: &File, name: &str, seq: u64, half: bool, event: &Event) -> io::Result<()> {
     let mut line = Vec::new();
     if half {
         line.push(b'\n');

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// How much is read at once.
@@ -24,7 +25,7 @@ const LOOK: u16 = 25;
 /// What the pump is told.
 enum Order {
     /// A stream has begun, or has ended already.
-    Begin { at: usize, name: String, file: File },
+    Begin { at: usize, name: String, file: Arc<File> },
     /// Its file does not grow any more.
     End(usize),
 }
@@ -102,7 +103,7 @@ impl Pump {
     }
 
     /// A stream begins: what is in its file, and what is added, is passed on.
-    pub fn begin(&self, at: usize, name: &str, file: File) {
+    pub fn begin(&self, at: usize, name: &str, file: Arc<File>) {
         self.tell(Order::Begin {
             at,
             name: name.to_owned(),
@@ -162,7 +163,7 @@ impl Out for Stdout {
 struct Followed {
     name: String,
     parked: bool,
-    file: File,
+    file: Arc<File>,
     offset: u64,
     intake: Intake,
     watch: Option<WatchDescriptor>,

@@ -59,8 +59,9 @@ pub struct Args {
 
     /// Start workers as they are asked for on the socket that is stdin, for cl-run
     ///
-    /// Each gets arguments, stdin and stdout of its own and is a process like any cl-spawn; it only starts faster, and
-    /// has no warden of its own, for this one is the warden of all. When nobody can ask any more it ends them, and ends.
+    /// Each gets arguments, stdin and stdout of its own and is the work of a process like any cl-spawn. It only starts
+    /// faster, for a process may do one after another, and it has no warden of its own, for this one is the warden of
+    /// all. When nobody can ask any more it ends them, and ends.
     #[arg(long, exclusive = true)]
     pub serve: bool,
 

@@ -251,5 +251,38 @@ mod tests {
             }
             prop_assert_eq!(back, bytes);
         }
+
+        /// Around the sizes at which the room grows, with reads that fill all of it, or little.
+        #[test]
+        fn nothing_is_lost_while_the_room_grows(
+            lines in prop::collection::vec((prop::sample::select(vec![0, 1, FIRST, BLOCK / 2, 2 * BLOCK, 5 * BLOCK]), 0usize..5), 1..5),
+            reads in prop::collection::vec(prop::sample::select(vec![1, 100, FIRST - 1, FIRST, BLOCK, usize::MAX]), 1..8),
+        ) {
+            let mut bytes = Vec::new();
+            for (at, (length, more)) in lines.iter().enumerate() {
+                bytes.extend((0..(length + more).saturating_sub(2)).map(|n| b'a' + ((n + at) % 23) as u8));
+                bytes.push(b'\n');
+            }
+            let mut framer = Framer::new(usize::MAX / 4);
+            let (mut back, mut read) = (Vec::new(), 0);
+            let mut sizes = reads.iter().cycle();
+            while read < bytes.len() {
+                let space = framer.space();
+                prop_assert!(!space.is_empty());
+                // A read of one byte follows one of another size, or there would be too many.
+                let count = space.len().min(*sizes.next().unwrap_or(&1)).min(bytes.len() - read);
+                let count = if read % 2 == 1 && count == 1 { space.len().min(bytes.len() - read) } else { count };
+                space[..count].copy_from_slice(&bytes[read..read + count]);
+                framer.filled(count);
+                read += count;
+                while let Some(frame) = framer.next() {
+                    prop_assert_eq!((frame.eol, frame.part), (true, Part::Whole));
+                    back.extend_from_slice(frame.bytes);
+                    back.push(b'\n');
+                }
+            }
+            prop_assert_eq!(framer.pending(), 0);
+            prop_assert!(back == bytes);
+        }
     }
 }

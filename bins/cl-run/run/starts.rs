@@ -11,6 +11,7 @@ use harmony::plan::{Act, Worktree};
 use harmony::run::exit_of;
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 /// No more streams than these wait at once for locks of other runs, each in a thread; the others are not asked.
 const WAITERS: usize = 64;
@@ -107,7 +108,7 @@ impl<'a> Run<'a> {
             return false;
         }
         self.keys[at] = Some(key);
-        self.pump.begin(at, &name, file);
+        self.pump.begin(at, &name, Arc::new(file));
         self.pump.end(at);
         self.cost += exit.cost_usd.unwrap_or(0.0);
         self.log.note(Act::Keep { stream: name });
@@ -143,8 +144,8 @@ impl<'a> Run<'a> {
         });
         self.log.write()?;
         self.keys[at] = Some(work.key.clone());
-        let file = self.set.streams.begin(&name)?;
-        self.pump.begin(at, &name, file.try_clone()?);
+        let file = Arc::new(self.set.streams.begin(&name)?);
+        self.pump.begin(at, &name, file.clone());
         match launch::start(&mut self.nursery, (at, &name), &work, file, &held.locks) {
             Ok(running) => {
                 self.running.push(running);
@@ -165,7 +166,7 @@ impl<'a> Run<'a> {
             key: String::new(),
         });
         let file = self.set.streams.begin(&name)?;
-        self.pump.begin(at, &name, file);
+        self.pump.begin(at, &name, Arc::new(file));
         self.unstartable(at, &name, because)
     }
 
@@ -179,8 +180,8 @@ impl<'a> Run<'a> {
         };
         // Nobody else writes to the file that was just made.
         let path = self.set.folder.join(format!("{name}.ndjson"));
-        let mut file = File::options().append(true).open(path)?;
-        launch::say(&mut file, name, 0, false, &Event::Exit(Box::new(exit)))?;
+        let file = File::options().append(true).open(path)?;
+        launch::say(&file, name, 0, false, &Event::Exit(Box::new(exit)))?;
         self.over_with(at, Outcome::Unstartable);
         Ok(())
     }

@@ -4,31 +4,40 @@ use nix::sys::resource::{UsageWho, getrusage};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// Who has used more memory than this, in KiB, keeps some of it.
-const MOST: i64 = 64 << 10;
+/// By how much it may have grown, in KiB. Who was large keeps some of it, and the system counts our size among that of
+/// what we start: up to the start it is in our memory.
+const MORE: i64 = 4 << 10;
 
 /// What a process was like before its first task.
 #[derive(Debug)]
 pub struct Condition {
     /// The weight of its session, where the kernel gives it one.
     weight: Option<File>,
-    was: Vec<u8>,
+    weighed: Vec<u8>,
+    /// Its largest resident size, in KiB.
+    size: i64,
 }
 
 impl Condition {
     /// Of this process, as it is now.
     pub fn now() -> Self {
         let weight = File::open("/proc/self/autogroup").ok();
-        let was = weigh(weight.as_ref());
-        Self { weight, was }
+        Self {
+            weighed: weigh(weight.as_ref()),
+            weight,
+            size: size(),
+        }
     }
 
     /// Whether the process is still as good: no task has made its session nicer, which cannot be taken back, nor the
     /// process large.
     pub fn holds(&self) -> bool {
-        let small = getrusage(UsageWho::RUSAGE_SELF).is_ok_and(|usage| usage.max_rss() <= MOST);
-        small && weigh(self.weight.as_ref()) == self.was
+        size() <= self.size + MORE && weigh(self.weight.as_ref()) == self.weighed
     }
+}
+
+fn size() -> i64 {
+    getrusage(UsageWho::RUSAGE_SELF).map_or(i64::MAX / 2, |usage| usage.max_rss())
 }
 
 fn weigh(weight: Option<&File>) -> Vec<u8> {

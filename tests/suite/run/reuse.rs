@@ -40,6 +40,23 @@ fn one_process_and_nothing_left_open() {
     assert_eq!(said.len(), 10_003);
 }
 
+/// How large a worker was is its own affair, however large the process had to be for the one before.
+#[test]
+fn the_size_of_a_worker_is_its_own() {
+    let home = scratch();
+    let plan = "name = 'r'\njobs = 1\n\
+        [stream.a]\nrun = ['sh', '-c', 'head -c 12000000 /dev/zero | base64 -w 0']\n\
+        [stream.b]\nafter = ['a']\nrun = ['true']\n";
+    let done = played(home.path(), plan, &[]).ok();
+    let lines = done.json();
+    let size = lines
+        .iter()
+        .filter_map(|line| line["rss"].as_u64())
+        .next_back()
+        .unwrap();
+    assert!(size < 8 << 20, "{size}");
+}
+
 /// What cannot be taken back, or is large, ends with the stream.
 #[test]
 fn a_process_that_is_not_as_it_was_is_another() {

@@ -7,7 +7,7 @@ use crate::sys::process::{self, Usage, Waited};
 use crate::sys::tree;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{Shutdown, shutdown};
 use nix::unistd::{Pid, getpid, setsid};
@@ -73,9 +73,11 @@ pub fn serve<A>(
             return Ok(());
         };
         match (numbers, fds.pop()) {
-            ([wire::MAKE, number, _], Some(orders)) => {
-                let begin = || Post::take(orders, socket, number)?.work(&mut read, &work);
-                match child(|| begin().is_ok()) {
+            ([wire::MAKE, number, _], orders) => {
+                let mut begin = |orders| Post::take(orders, socket, number)?.work(&mut read, &work);
+                // Without a descriptor left there is no way to it.
+                let made = orders.ok_or_else(|| Errno::EMFILE.into());
+                match made.and_then(|orders| child(|| begin(orders).is_ok())) {
                     Ok(pid) => drop(running.insert(pid.as_raw(), number)),
                     Err(_) => tell(socket, [wire::EXITED, number, UNMADE]),
                 }
@@ -165,7 +167,9 @@ impl Post {
             let Some(told) = space.receive(self.orders.as_fd())? else {
                 return Ok(());
             };
-            let code = Task::begin(told).map_or(UNMADE, |Task { args, held }| {
+            let begun = Task::begin(told);
+            let fit = begun.is_ok();
+            let code = begun.map_or(UNMADE, |Task { args, held }| {
                 let code = read(args).map_or_else(|code| code, &work);
                 drop(held);
                 code
@@ -174,7 +178,7 @@ impl Post {
             process::replace(0, self.null.as_fd())?;
             process::replace(1, self.null.as_fd())?;
             while let Ok(Some(_)) = self.signals.read_signal() {}
-            if !self.condition.holds() {
+            if !fit || !self.condition.holds() {
                 tell(self.answers.as_fd(), [wire::LAST, self.number, code]);
                 return Ok(());
             }
@@ -190,13 +194,19 @@ impl Post {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            // A signal that comes with a task, or after it, is the task's.
             if fds[0].any() == Some(true) {
                 return Ok(());
             }
-            if let Ok(Some(signal)) = self.signals.read_signal()
-                && ![libc::SIGTSTP, libc::SIGCONT].contains(&(signal.ssi_signo as i32))
-            {
+            let Ok(Some(signal)) = self.signals.read_signal() else {
+                continue;
+            };
+            let signal = Signal::try_from(signal.ssi_signo as i32)?;
+            // What came with a task is the task's: it was sent after it, and the task is there by now.
+            let mut orders = [PollFd::new(self.orders.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut orders, PollTimeout::ZERO)? > 0 {
+                return Ok(raise(signal)?);
+            }
+            if ![Signal::SIGTSTP, Signal::SIGCONT].contains(&signal) {
                 // One that is being sent is taken yet, and whoever comes later hears that nobody is there.
                 return Ok(shutdown(self.orders.as_raw_fd(), Shutdown::Read)?);
             }

@@ -55,6 +55,7 @@ pub(super) fn send(socket: BorrowedFd<'_>, numbers: [i32; 3], text: &[u8], fds: 
 pub(super) struct Told<'a> {
     pub(super) numbers: [i32; 3],
     pub(super) text: &'a [u8],
+    /// All of them, or none where not all could be taken.
     pub(super) fds: Vec<OwnedFd>,
 }
 
@@ -84,7 +85,12 @@ impl Space {
                     told => break told?,
                 }
             };
-            for part in message.cmsgs()? {
+            let rights = match message.cmsgs() {
+                Ok(rights) => rights.collect(),
+                // They found no room in our table; whoever misses them says so.
+                Err(_) => Vec::new(),
+            };
+            for part in rights {
                 if let ControlMessageOwned::ScmRights(rights) = part {
                     fds.extend(rights.into_iter().map(received));
                 }

@@ -62,7 +62,7 @@ pub(super) enum Warden {
         duty: Duty,
         reports: VecDeque<Report>,
         closed: bool,
-        /// CPU seconds of what we had reaped before: of earlier attempts.
+        /// CPU seconds of what we had reaped before: of earlier attempts, and of earlier streams.
         before: f64,
     },
 }
