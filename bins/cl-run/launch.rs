@@ -36,6 +36,8 @@ pub struct Ended {
     pub exit: Exit,
     /// cl-spawn's exit code.
     pub code: i32,
+    /// Whether its file told it already.
+    pub told: bool,
 }
 
 /// cl-spawn: the one beside this program, else the one on PATH.
@@ -109,12 +111,13 @@ impl Running {
             Status::Exited(code) => code,
             Status::Signalled(signal) => 128 + signal,
         };
-        let exit = match exit_of(&self.file) {
-            Ok(Some(exit)) => exit,
-            // A file that cannot be read, or be written, has no end.
-            _ => self.unsaid(status, code),
-        };
-        Some(Ended { exit, code })
+        // A file that cannot be read, or be written, has no end.
+        let told = exit_of(&self.file).ok().flatten();
+        Some(Ended {
+            code,
+            told: told.is_some(),
+            exit: told.unwrap_or_else(|| self.unsaid(status, code)),
+        })
     }
 
     /// Says how a stream ended whose cl-spawn did not.

@@ -25,7 +25,12 @@ const LOOK: u16 = 25;
 /// What the pump is told.
 enum Order {
     /// A stream has begun, or has ended already.
-    Begin { at: usize, name: String, file: Arc<File> },
+    Begin {
+        at: usize,
+        name: String,
+        file: Arc<File>,
+        watch: Option<WatchDescriptor>,
+    },
     /// Its file does not grow any more.
     End(usize),
 }
@@ -48,6 +53,8 @@ pub struct Pump {
     bell: Bell,
     told: Receiver<Told>,
     news: Bell,
+    /// Wakes the pump when a file grows; `None` when the system watches no more of them.
+    inotify: Option<Arc<Inotify>>,
 }
 
 impl Pump {
@@ -60,10 +67,12 @@ impl Pump {
         let (orders, received) = channel();
         let (telling, told) = channel();
         let (bell, news) = (Bell::new()?, Bell::new()?);
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
+        let inotify = inotify.ok().map(Arc::new);
         let flow = Flow {
             orders: received,
             bell: bell.clone(),
-            inotify: Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok(),
+            inotify: inotify.clone(),
             watched: HashMap::new(),
             open: HashMap::new(),
             registry: Registry::default(),
@@ -88,6 +97,7 @@ impl Pump {
             bell,
             told,
             news,
+            inotify,
         })
     }
 
@@ -102,18 +112,26 @@ impl Pump {
         self.told.try_recv().ok()
     }
 
-    /// A stream begins: what is in its file, and what is added, is passed on.
-    pub fn begin(&self, at: usize, name: &str, file: Arc<File>) {
-        self.tell(Order::Begin {
-            at,
-            name: name.to_owned(),
-            file,
-        });
+    /// A stream begins, with nothing in its file yet: what is added is passed on.
+    pub fn begin(&mut self, at: usize, name: &str, file: Arc<File>) {
+        let watch = self.watch(&file);
+        let name = name.to_owned();
+        // The pump hears of it with the first lines, and need not be woken before.
+        let at_once = watch.is_none();
+        self.tell(Order::Begin { at, name, file, watch }, at_once);
     }
 
-    /// Nothing is added to a stream's file any more.
-    pub fn end(&self, at: usize) {
-        self.tell(Order::End(at));
+    /// A stream has ended before: what is in its file is passed on.
+    pub fn pass(&mut self, at: usize, name: &str, file: File) {
+        let (name, file) = (name.to_owned(), Arc::new(file));
+        let watch = self.watch(&file);
+        self.tell(Order::Begin { at, name, file, watch }, false);
+        self.end(at, false);
+    }
+
+    /// Nothing is added to a stream's file any more. One that has `told` its end has woken the pump by that.
+    pub fn end(&self, at: usize, told: bool) {
+        self.tell(Order::End(at), !told || self.inotify.is_none());
     }
 
     /// No other stream begins; what is left is passed on.
@@ -122,12 +140,25 @@ impl Pump {
         self.bell.ring();
     }
 
-    fn tell(&self, order: Order) {
+    fn tell(&self, order: Order, at_once: bool) {
         if let Some(orders) = &self.orders {
             // Where the pump has ended it has said why.
             let _ = orders.send(order);
         }
-        self.bell.ring();
+        if at_once {
+            self.bell.ring();
+        }
+    }
+
+    fn watch(&mut self, file: &File) -> Option<WatchDescriptor> {
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let flags = AddWatchFlags::IN_MODIFY;
+        let watched = self.inotify.as_ref()?.add_watch(path.as_str(), flags);
+        if watched.is_err() {
+            // Too many are watched already: from now on all are looked at.
+            self.inotify = None;
+        }
+        watched.ok()
     }
 }
 
@@ -173,7 +204,7 @@ struct Followed {
 struct Flow {
     orders: Receiver<Order>,
     bell: Bell,
-    inotify: Option<Inotify>,
+    inotify: Option<Arc<Inotify>>,
     watched: HashMap<WatchDescriptor, usize>,
     open: HashMap<usize, Followed>,
     registry: Registry,
@@ -202,11 +233,11 @@ impl Flow {
         use std::sync::mpsc::TryRecvError;
         loop {
             match self.orders.try_recv() {
-                Ok(Order::Begin { at, name, file }) => {
+                Ok(Order::Begin { at, name, file, watch }) => {
                     let intake = Intake::new(Name::near(&name), format!("{name}.ndjson"), false, false);
-                    let watch = self.watch(&file);
-                    if let Some(watch) = watch {
-                        self.watched.insert(watch, at);
+                    match watch {
+                        Some(watch) => drop(self.watched.insert(watch, at)),
+                        None => self.inotify = None,
                     }
                     let followed = Followed {
                         name,
@@ -233,19 +264,6 @@ impl Flow {
                 Err(TryRecvError::Disconnected) => return Ok(false),
             }
         }
-    }
-
-    fn watch(&mut self, file: &File) -> Option<WatchDescriptor> {
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let watched = self
-            .inotify
-            .as_ref()?
-            .add_watch(path.as_str(), AddWatchFlags::IN_MODIFY);
-        if watched.is_err() {
-            // Too many are watched already: from now on all are looked at.
-            self.inotify = None;
-        }
-        watched.ok()
     }
 
     /// Waits for orders, for growth, or for the reader's end.

@@ -203,9 +203,9 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A stream has ended.
-    fn over_with(&mut self, at: usize, outcome: Outcome) {
-        self.pump.end(at);
+    /// A stream has ended; `told` says that its file tells so.
+    fn over_with(&mut self, at: usize, outcome: Outcome, told: bool) {
+        self.pump.end(at, told);
         let stream = &self.plan.streams[at];
         for lock in &stream.locks {
             self.locked.remove(lock);
@@ -230,7 +230,7 @@ impl<'a> Run<'a> {
             self.keys[running.at] = Some(running.key.clone());
             self.log_job(&running, &ended);
             self.cost += ended.exit.cost_usd.unwrap_or(0.0);
-            self.over_with(running.at, ended.exit.outcome);
+            self.over_with(running.at, ended.exit.outcome, ended.told);
         }
     }
 
