@@ -22,7 +22,8 @@ use std::time::Duration;
 ///
 /// The run of a plan, as cl-run(1) keeps it, is known from its beginning. Without an option that says otherwise its plan
 /// says what is enough; a stream that has not begun is waited for; one that will not run any more, and a run that was
-/// cut short, are told at once.
+/// cut short, are told at once. With other files, FIFOs or folders beside it, what ran when it was cut short may yet end
+/// there, and is waited for as long as these are open.
 #[derive(Debug, Parser)]
 #[command(
     name = "cl-wait",

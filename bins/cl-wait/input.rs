@@ -181,6 +181,12 @@ impl Input {
         }
     }
 
+    /// Whether more may come from a target that is no folder.
+    pub fn has_open_files(&self) -> bool {
+        let mut all = self.sources.all().iter();
+        self.sources.awaits() || all.any(|source| source.named && source.is_open())
+    }
+
     /// What may still appear while the input goes on.
     pub fn more(&self) -> More {
         match self.kind {

@@ -23,7 +23,7 @@ pub struct Runs {
     statuses: Vec<Option<Status>>,
     /// How to go on with one that was cut short.
     pub way_out: Option<String>,
-    /// Whether there may be something new, and whether it was looked at since all lines were read.
+    /// Whether there may be something new, and whether it was looked at, or a source ended, since all lines were read.
     pub news: bool,
     pub fresh: bool,
     /// When they were looked at last.
@@ -68,24 +68,34 @@ impl Runs {
     }
 
     /// All lines are read, and nothing of a run that is over writes more: what it had begun and has not told its end,
-    /// tells none.
-    pub fn lose(&self, state: &mut State) {
-        let (over, others): (Vec<&Status>, Vec<&Status>) = self.statuses.iter().flatten().partition(|s| s.is_over());
-        let mut silent: HashSet<&str> = HashSet::new();
-        for status in over {
+    /// tells none, unless another target may tell of it. A run of a plan that goes on tells of its plan's streams; whatever
+    /// else is open, of any.
+    pub fn lose(&self, input: &Input, state: &mut State) {
+        if input.has_open_files() || self.statuses.iter().any(Option::is_none) {
+            return;
+        }
+        let (mut silent, mut open): (HashSet<&str>, HashSet<&str>) = Default::default();
+        for status in self.statuses.iter().flatten() {
             for (stream, condition) in status.plan.streams.iter().zip(&status.conditions) {
-                if matches!(condition, Condition::Well | Condition::Failed | Condition::Cut) {
+                if !status.is_over() {
+                    open.insert(&stream.name);
+                } else if matches!(condition, Condition::Well | Condition::Failed | Condition::Cut) {
                     silent.insert(&stream.name);
                 }
             }
         }
-        // Another run that goes on may have a stream of the same name.
-        for stream in others.iter().flat_map(|status| &status.plan.streams) {
-            silent.remove(stream.name.as_str());
-        }
         // What runs inside a stream ends with it.
-        let inside = |name: &str| name.match_indices('/').any(|(at, _)| silent.contains(&name[..at]));
-        state.lose(|stream| silent.contains(stream.name.as_str()) || (stream.has_begun() && inside(&stream.name)));
+        let inside = |name: &str, of: &HashSet<&str>| name.match_indices('/').any(|(at, _)| of.contains(&name[..at]));
+        state.lose(|stream| {
+            let name = stream.name.as_str();
+            let is_silent = silent.contains(name) || (stream.has_begun() && inside(name, &silent));
+            is_silent && !open.contains(name) && !inside(name, &open)
+        });
+    }
+
+    /// A source has ended, so that nothing else may tell of a run's stream any more.
+    pub fn source_left(&mut self) {
+        self.fresh |= !self.statuses.is_empty();
     }
 
     /// Reads what is new, and takes it into the picture.

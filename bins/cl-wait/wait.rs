@@ -240,7 +240,11 @@ impl<'a> Wait<'a> {
                     input.process_ended(&mut self.state, at as usize);
                     true
                 }
-                Step::Joined(_) | Step::Left(_) | Step::Awaited(_) => false,
+                Step::Left(_) => {
+                    self.runs.source_left();
+                    false
+                }
+                Step::Joined(_) | Step::Awaited(_) => false,
                 // What a run's journal tells of was written before it, and is read before anything is judged by it.
                 Step::Quiet | Step::Late if self.runs.are_due() => {
                     self.look(input)?;
@@ -251,7 +255,7 @@ impl<'a> Wait<'a> {
                     // What may be new could be that somebody goes on with them.
                     if !self.runs.are_over() {
                         if fresh && !self.runs.news {
-                            self.runs.lose(&mut self.state);
+                            self.runs.lose(input, &mut self.state);
                         }
                     } else if self.runs.may_decide() {
                         self.state.finish();

@@ -96,6 +96,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// Whether more may come.
+    pub fn is_open(&self) -> bool {
+        self.input.is_some()
+    }
+
     /// How long the file is now, in bytes; 0 of what is no regular file.
     pub fn length(&self) -> u64 {
         let input = self.input.as_ref().filter(|input| input.regular);

@@ -2,6 +2,7 @@
 
 mod add;
 mod agents;
+mod beside;
 mod ends;
 mod guard;
 mod locks;

@@ -335,18 +335,18 @@ fn how_long_and_whom_to_trust_is_for_who_waits_to_say() {
 }
 
 /// A run's folder as it is made by hand: a plan with two streams, of which the second waits for the first.
-fn by_hand(folder: &Path, journal: &str) {
+pub(super) fn by_hand(folder: &Path, journal: &str) {
     std::fs::create_dir_all(folder).unwrap();
     let plan = "name = 'p'\n[stream.a]\nrun = ['x']\n[stream.b]\nafter = ['a']\nrun = ['x']\n";
     std::fs::write(folder.join("plan.toml"), plan).unwrap();
     std::fs::write(folder.join("journal"), journal).unwrap();
 }
 
-const BEGUN: &str = "{\"ts\":1,\"act\":\"begin\",\"v\":1,\"plan\":\"p\",\"pid\":1}\n\
+pub(super) const BEGUN: &str = "{\"ts\":1,\"act\":\"begin\",\"v\":1,\"plan\":\"p\",\"pid\":1}\n\
     {\"ts\":2,\"act\":\"start\",\"stream\":\"a\",\"key\":\"\"}\n";
 
 /// A tool at work in a folder.
-fn looks_on(home: &Path, name: &str, args: &[String]) -> Child {
+pub(super) fn looks_on(home: &Path, name: &str, args: &[String]) -> Child {
     let mut command = command(tool(name));
     command.args(args).current_dir(home).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -354,7 +354,7 @@ fn looks_on(home: &Path, name: &str, args: &[String]) -> Child {
 }
 
 /// Waits until a tool watches so many things.
-fn watches(child: &Child, count: usize) {
+pub(super) fn watches(child: &Child, count: usize) {
     let about = format!("/proc/{}/fdinfo", child.id());
     until("watches", || {
         assert!(alive(child.id() as i32), "it has ended");
