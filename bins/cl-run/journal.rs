@@ -7,16 +7,21 @@
 use harmony::line::Ts;
 use harmony::plan::{Act, Entry, Journal};
 use harmony::run::JOURNAL;
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::time::Duration;
 
 /// How often the disk is to take what was written, at most.
 const EVERY: Duration = Duration::from_millis(100);
+
+/// How long a journal may be locked yet by the child of a cl-run that was killed while it made it: until the child's own
+/// program runs.
+const LETTING_GO: Duration = Duration::from_millis(500);
 
 /// A journal that is ours to write.
 pub struct Log {
@@ -41,8 +46,7 @@ impl Log {
             options
         };
         let file = options(true).truncate(false).open(folder.join(JOURNAL))?;
-        let lock = Flock::lock(file.try_clone()?, FlockArg::LockExclusiveNonblock)
-            .map_err(|(_, error)| io::Error::from(error))?;
+        let lock = lock(file.try_clone()?)?;
         let mut text = vec![0; file.metadata()?.len() as usize];
         file.read_exact_at(&mut text, 0)?;
         let whole = memchr::memrchr(b'\n', &text).map_or(0, |feed| feed + 1);
@@ -101,6 +105,22 @@ impl Log {
         self.dirty = false;
         self.file.sync_data()
     }
+}
+
+/// Takes the lock of a journal; waits a moment for whoever is about to let go of it.
+fn lock(file: File) -> io::Result<Flock<File>> {
+    let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => return Ok(lock),
+        Err((file, Errno::EWOULDBLOCK)) => file,
+        Err((_, error)) => return Err(error.into()),
+    };
+    let (tell, told) = channel();
+    // Where it waits in vain it ends with the process.
+    std::thread::spawn(move || tell.send(Flock::lock(file, FlockArg::LockExclusive)));
+    let locked = told
+        .recv_timeout(LETTING_GO)
+        .map_err(|_| io::Error::from(Errno::EWOULDBLOCK))?;
+    locked.map_err(|(_, error)| error.into())
 }
 
 /// A thread that brings a file to the disk when it is asked to. It ends with the process, or when nobody can ask.
