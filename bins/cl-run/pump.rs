@@ -112,21 +112,12 @@ impl Pump {
         self.told.try_recv().ok()
     }
 
-    /// A stream begins, with nothing in its file yet: what is added is passed on.
+    /// A stream begins: what is in its file already is passed on with what is added to it, or with its end.
     pub fn begin(&mut self, at: usize, name: &str, file: Arc<File>) {
-        let watch = self.watch(&file);
-        let name = name.to_owned();
+        let (name, watch) = (name.to_owned(), self.watch(&file));
         // The pump hears of it with the first lines, and need not be woken before.
         let at_once = watch.is_none();
         self.tell(Order::Begin { at, name, file, watch }, at_once);
-    }
-
-    /// A stream has ended before: what is in its file is passed on.
-    pub fn pass(&mut self, at: usize, name: &str, file: File) {
-        let (name, file) = (name.to_owned(), Arc::new(file));
-        let watch = self.watch(&file);
-        self.tell(Order::Begin { at, name, file, watch }, false);
-        self.end(at, false);
     }
 
     /// Nothing is added to a stream's file any more. One that has `told` its end has woken the pump by that.

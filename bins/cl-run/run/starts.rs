@@ -108,7 +108,8 @@ impl<'a> Run<'a> {
             return false;
         }
         self.keys[at] = Some(key);
-        self.pump.pass(at, &name, file);
+        self.pump.begin(at, &name, Arc::new(file));
+        self.pump.end(at, false);
         self.cost += exit.cost_usd.unwrap_or(0.0);
         self.log.note(Act::Keep { stream: name });
         self.schedule.ended(&self.plan, at, Outcome::Success);

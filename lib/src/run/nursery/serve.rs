@@ -49,7 +49,7 @@ pub fn serve<A>(
     mask.add(Signal::SIGCHLD);
     let children = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
     let mut running: HashMap<i32, i32> = HashMap::new();
-    let mut space = Space::wide();
+    let mut space = Space::new();
     let mut sweeps = false;
     loop {
         let mut fds = [
@@ -161,7 +161,7 @@ impl Post {
 
     /// Does tasks until there are no more, or it is no longer fit for any.
     fn work<A>(self, mut read: impl FnMut(Vec<OsString>) -> Result<A, i32>, work: impl Fn(A) -> i32) -> io::Result<()> {
-        let mut space = Space::wide();
+        let mut space = Space::new();
         loop {
             self.rest()?;
             let Some(told) = space.receive(self.orders.as_fd())? else {

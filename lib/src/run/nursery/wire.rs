@@ -63,8 +63,8 @@ pub(super) struct Told<'a> {
 pub(super) struct Space(Vec<u8>);
 
 impl Space {
-    /// For messages with a text.
-    pub(super) fn wide() -> Self {
+    /// For any message.
+    pub(super) fn new() -> Self {
         Self(vec![0; HEAD + INLINE])
     }
 
