@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -59,7 +59,7 @@ pub fn nursery(run: &Path) -> io::Result<Nursery> {
     Nursery::start(command)
 }
 
-/// Starts a stream with its output in `file`.
+/// Starts a stream with its output in `file`; `null` is what stands on its stdin where nothing else does.
 ///
 /// # Errors
 /// When no process can be asked for.
@@ -69,17 +69,17 @@ pub fn start(
     work: &Work,
     file: Arc<File>,
     held: &[OwnedFd],
+    null: BorrowedFd<'_>,
 ) -> io::Result<Running> {
-    let stdin = match &work.stdin {
-        Some(text) => in_memory(c"prompt", text.as_bytes())?,
-        None => File::open("/dev/null")?.into(),
-    };
+    let prompt = work.stdin.as_ref().map(|text| in_memory(c"prompt", text.as_bytes()));
+    let prompt = prompt.transpose()?;
+    let stdin = prompt.as_ref().map_or(null, AsFd::as_fd);
     let mut args = vec!["cl-spawn".to_owned()];
     args.extend(work.args.iter().cloned());
     Ok(Running {
         at,
         began: Ts::now(),
-        id: nursery.ask(&args, stdin.as_fd(), file.as_fd(), held)?,
+        id: nursery.ask(&args, stdin, file.as_fd(), held)?,
         command: told(&work.args),
         name: name.to_owned(),
         file,

@@ -19,6 +19,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 /// How much is read at once.
 const BLOCK: usize = 256 << 10;
 
+/// How many files that do not grow any more may be watched yet. To let go of one takes the system long, on each processor,
+/// and of many hardly longer.
+const LET_GO: usize = 64;
+
 /// How often to look, in milliseconds, where the system tells nobody of growth.
 const LOOK: u16 = 25;
 
@@ -55,6 +59,9 @@ pub struct Pump {
     news: Bell,
     /// Wakes the pump when a file grows; `None` when the system watches no more of them.
     inotify: Option<Arc<Inotify>>,
+    watches: HashMap<usize, WatchDescriptor>,
+    /// Those that are of no use any more.
+    useless: Vec<WatchDescriptor>,
 }
 
 impl Pump {
@@ -98,6 +105,8 @@ impl Pump {
             told,
             news,
             inotify,
+            watches: HashMap::new(),
+            useless: Vec::new(),
         })
     }
 
@@ -114,15 +123,31 @@ impl Pump {
 
     /// A stream begins: what is in its file already is passed on with what is added to it, or with its end.
     pub fn begin(&mut self, at: usize, name: &str, file: Arc<File>) {
-        let (name, watch) = (name.to_owned(), self.watch(&file));
-        // The pump hears of it with the first lines, and need not be woken before.
-        let at_once = watch.is_none();
-        self.tell(Order::Begin { at, name, file, watch }, at_once);
+        let (name, watch) = (name.to_owned(), self.watch(at, &file));
+        let watched = watch.is_some();
+        let order = Order::Begin {
+            at,
+            name,
+            file: file.clone(),
+            watch,
+        };
+        self.tell(order, false);
+        // It hears of lines that are yet to come, and need not be woken before.
+        if !watched || file.metadata().is_ok_and(|data| data.len() > 0) {
+            self.bell.ring();
+        }
     }
 
     /// Nothing is added to a stream's file any more. One that has `told` its end has woken the pump by that.
-    pub fn end(&self, at: usize, told: bool) {
+    pub fn end(&mut self, at: usize, told: bool) {
         self.tell(Order::End(at), !told || self.inotify.is_none());
+        self.useless.extend(self.watches.remove(&at));
+        if let Some(inotify) = self.inotify.as_ref().filter(|_| self.useless.len() >= LET_GO) {
+            // What it has told already stays told, and the rest is read without being told of.
+            for watch in self.useless.drain(..) {
+                let _ = inotify.rm_watch(watch);
+            }
+        }
     }
 
     /// No other stream begins; what is left is passed on.
@@ -141,15 +166,18 @@ impl Pump {
         }
     }
 
-    fn watch(&mut self, file: &File) -> Option<WatchDescriptor> {
+    fn watch(&mut self, at: usize, file: &File) -> Option<WatchDescriptor> {
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let flags = AddWatchFlags::IN_MODIFY;
-        let watched = self.inotify.as_ref()?.add_watch(path.as_str(), flags);
-        if watched.is_err() {
+        let Ok(watch) = self.inotify.as_ref()?.add_watch(path.as_str(), flags) else {
             // Too many are watched already: from now on all are looked at.
             self.inotify = None;
-        }
-        watched.ok()
+            return None;
+        };
+        // A file that grows once more is watched as it was.
+        self.useless.retain(|useless| *useless != watch);
+        self.watches.insert(at, watch);
+        Some(watch)
     }
 }
 
@@ -244,11 +272,8 @@ impl Flow {
                 }
                 Ok(Order::End(at)) => {
                     self.pass(at, true)?;
-                    if let Some(ended) = self.open.remove(&at)
-                        && let (Some(watch), Some(inotify)) = (ended.watch, &self.inotify)
-                    {
+                    if let Some(watch) = self.open.remove(&at).and_then(|ended| ended.watch) {
                         self.watched.remove(&watch);
-                        let _ = inotify.rm_watch(watch);
                     }
                 }
                 Err(TryRecvError::Empty) => return Ok(true),

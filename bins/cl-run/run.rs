@@ -52,6 +52,8 @@ pub struct Run<'a> {
     pump: Pump,
     /// Starts the streams.
     pub nursery: Nursery,
+    /// What they read where there is nothing to be read.
+    pub null: File,
     joblog: Option<File>,
     /// What ran before this and ended well, with the key it ran under.
     before: HashMap<String, String>,
@@ -117,6 +119,7 @@ impl<'a> Run<'a> {
             signals,
             pump,
             nursery,
+            null: File::open("/dev/null")?,
             joblog,
             running: Vec::new(),
             parked: HashSet::new(),

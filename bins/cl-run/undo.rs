@@ -10,6 +10,7 @@ use harmony::run::JOURNAL;
 use harmony::sink::Folder;
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// The folder, in that of the run, where the streams of these commands are kept.
@@ -95,7 +96,15 @@ impl<'r, 'a> Rollback<'r, 'a> {
         };
         let said = |error: io::Error| cli::reason(&error);
         let file = self.folder.begin(name).map_err(said)?;
-        let mut running = launch::start(&mut run.nursery, (at, name), &work, Arc::new(file), &[]).map_err(said)?;
+        let mut running = launch::start(
+            &mut run.nursery,
+            (at, name),
+            &work,
+            Arc::new(file),
+            &[],
+            run.null.as_fd(),
+        )
+        .map_err(said)?;
         let mut stopped = None;
         loop {
             if let Some(ended) = running.ended(&mut run.nursery) {

@@ -11,6 +11,7 @@ use harmony::plan::{Act, Worktree};
 use harmony::run::exit_of;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// No more streams than these wait at once for locks of other runs, each in a thread; the others are not asked.
@@ -145,8 +146,11 @@ impl<'a> Run<'a> {
         self.log.write()?;
         self.keys[at] = Some(work.key.clone());
         let file = Arc::new(self.set.streams.begin(&name)?);
-        self.pump.begin(at, &name, file.clone());
-        match launch::start(&mut self.nursery, (at, &name), &work, file, &held.locks) {
+        let (locks, null) = (&held.locks, self.null.as_fd());
+        let started = launch::start(&mut self.nursery, (at, &name), &work, file.clone(), locks, null);
+        // What is to be done for the pump can be done while it starts.
+        self.pump.begin(at, &name, file);
+        match started {
             Ok(running) => {
                 self.running.push(running);
                 Ok(())

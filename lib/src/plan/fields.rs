@@ -5,7 +5,8 @@ use super::read::KEYS;
 use super::tree::{Node, Value};
 use super::{Lines, Problem, Worktree};
 use crate::units;
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 /// What was wrong so far, and where each key stands.
 pub(super) struct Reader {
@@ -43,18 +44,22 @@ impl<'a, 'r> Fields<'a, 'r> {
             entries,
             taken: vec![false; entries.len()],
         };
+        let mut lines: HashMap<&str, usize> = HashMap::with_capacity(entries.len());
         for (at, (key, node)) in entries.iter().enumerate() {
             let place = fields.at(key);
-            match entries[..at].iter().find(|(earlier, _)| earlier == key) {
-                Some((_, earlier)) => {
+            match lines.entry(key) {
+                Entry::Occupied(earlier) => {
                     let what = format!(
                         "it stands in line {} already: give one of them another name",
-                        earlier.line
+                        earlier.get()
                     );
                     fields.reader.tell(node.line, &place, what);
                     fields.taken[at] = true;
                 }
-                None => drop(fields.reader.lines.0.insert(place, node.line)),
+                Entry::Vacant(new) => {
+                    new.insert(node.line);
+                    fields.reader.lines.0.insert(place, node.line);
+                }
             }
         }
         Some(fields)

@@ -74,13 +74,11 @@ fn whole(fields: &mut Fields<'_, '_>, plan: &mut Plan) {
     fields.table("stream", |all| {
         for at in 0..all.entries.len() {
             let name = all.entries[at].0.clone();
-            all.taken[at] = true;
+            let again = std::mem::replace(&mut all.taken[at], true);
             all.table_at(at, |fields| {
                 let stream = stream(fields, &name);
                 fields.end(&["stream", "settings"]);
-                if plan.get(&name).is_none() {
-                    plan.streams.push(stream);
-                }
+                plan.streams.extend((!again).then_some(stream));
             });
         }
     });

@@ -51,20 +51,23 @@ impl Folder {
     /// As the system says.
     pub fn begin(&self, stream: &str) -> io::Result<File> {
         let place = self.place(stream)?;
-        let exists = |name: &OsStr| fstatat(&place.folder, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
-        if exists(&place.name) {
-            let numbered = |number: u32| {
-                let mut name = place.name.clone();
-                name.push(format!(".{number}"));
-                name
-            };
-            let free = (1..=u32::MAX).map(numbered).find(|name| !exists(name));
-            let aside = free.ok_or(io::ErrorKind::AlreadyExists)?;
-            renameat(&place.folder, place.name.as_os_str(), &place.folder, aside.as_os_str())?;
+        let made = place.make();
+        if !made
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
+        {
+            return made;
         }
-        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_APPEND | OFlag::O_CLOEXEC;
-        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-        Ok(File::from(openat(&place.folder, place.name.as_os_str(), flags, mode)?))
+        let exists = |name: &OsStr| fstatat(&place.folder, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
+        let numbered = |number: u32| {
+            let mut name = place.name.clone();
+            name.push(format!(".{number}"));
+            name
+        };
+        let free = (1..=u32::MAX).map(numbered).find(|name| !exists(name));
+        let aside = free.ok_or(io::ErrorKind::AlreadyExists)?;
+        renameat(&place.folder, place.name.as_os_str(), &place.folder, aside.as_os_str())?;
+        place.make()
     }
 
     /// Opens a stream's file for reading.
@@ -111,6 +114,13 @@ impl Folder {
 }
 
 impl Place {
+    /// Makes the file, for reading and appending.
+    fn make(&self) -> io::Result<File> {
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_APPEND | OFlag::O_CLOEXEC;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        Ok(File::from(openat(&self.folder, self.name.as_os_str(), flags, mode)?))
+    }
+
     /// Opens the file for appending; `fresh` empties it.
     ///
     /// # Errors

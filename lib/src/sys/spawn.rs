@@ -9,11 +9,10 @@ use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 use std::convert::Infallible;
-use std::ffi::{CString, OsStr, OsString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
 use std::ptr;
 
 /// What to start, and with what.
@@ -78,14 +77,16 @@ impl Launch {
         };
         let files = files(program, path.as_deref())?;
         let argv: Vec<CString> = self.argv.iter().map(c_string).collect::<io::Result<_>>()?;
-        let env = self.environment()?;
+        let changed = self.changed()?;
+        let kept = inherited().filter(|text| self.change(name(text)).is_none());
+        let vars = kept.map(CStr::as_ptr).chain(pointers(&changed)).collect();
         let cwd = self.cwd.map(|cwd| c_string(cwd.as_os_str())).transpose()?;
         let [stdin, stdout, stderr] = [self.stdin, self.stdout, self.stderr].map(off_the_standard);
         Ok(Prepared {
             files,
             args: [ptr::null()].into_iter().chain(pointers(&argv)).collect(),
-            vars: pointers(&env).collect(),
-            texts: [argv, env],
+            vars,
+            texts: [argv, changed],
             cwd,
             nice: self.nice,
             fds: [stdin?, stdout?, stderr?],
@@ -100,12 +101,9 @@ impl Launch {
         change.map(|(_, value)| value.as_deref())
     }
 
-    /// Our own environment, changed.
-    fn environment(&self) -> io::Result<Vec<CString>> {
-        let kept = std::env::vars_os().filter(|(name, _)| self.change(name).is_none());
-        let mut all: Vec<CString> = kept
-            .map(|(name, value)| variable(&name, &value))
-            .collect::<io::Result<_>>()?;
+    /// The variables that are not as in our own environment.
+    fn changed(&self) -> io::Result<Vec<CString>> {
+        let mut all = Vec::with_capacity(self.env.len());
         for (at, (name, value)) in self.env.iter().enumerate() {
             let again = self.env[at + 1..].iter().any(|(later, _)| later == name);
             if let Some(value) = value.as_ref().filter(|_| !again) {
@@ -114,6 +112,35 @@ impl Launch {
         }
         Ok(all)
     }
+}
+
+unsafe extern "C" {
+    /// Pointers to our variables, and a null pointer behind them.
+    static environ: *const *const c_char;
+}
+
+/// Our own environment, as NAME=VALUE.
+fn inherited() -> impl Iterator<Item = &'static CStr> {
+    // SAFETY: whoever starts a process may read it. Our programs change nothing in it, so it is as it was given to us
+    // for as long as we run.
+    let at = move |place: usize| unsafe {
+        let text = *environ.add(place);
+        (!text.is_null()).then(|| CStr::from_ptr(text))
+    };
+    // SAFETY: as above.
+    let is_there = unsafe { !environ.is_null() };
+    (0..).map_while(move |place| is_there.then(|| at(place)).flatten())
+}
+
+/// The name of a variable. One may begin with `=`.
+fn name(variable: &CStr) -> &OsStr {
+    let text = variable.to_bytes();
+    let end = text
+        .iter()
+        .skip(1)
+        .position(|&byte| byte == b'=')
+        .map_or(text.len(), |at| at + 1);
+    OsStr::from_bytes(&text[..end])
 }
 
 fn variable(name: &OsStr, value: &OsStr) -> io::Result<CString> {
@@ -132,7 +159,15 @@ fn files(program: &OsStr, path: Option<&OsStr>) -> io::Result<Vec<CString>> {
     }
     let folders = path.unwrap_or(OsStr::new(PATH)).as_bytes().split(|&byte| byte == b':');
     folders
-        .map(|folder| c_string(Path::new(OsStr::from_bytes(folder)).join(program).as_os_str()))
+        .map(|folder| {
+            let parts: [&[u8]; 3] = match folder {
+                // As ever, none is the current one.
+                [] => [b"", b"", program.as_bytes()],
+                [.., b'/'] => [folder, b"", program.as_bytes()],
+                folder => [folder, b"/", program.as_bytes()],
+            };
+            c_string(OsStr::from_bytes(&parts.concat()))
+        })
         .collect()
 }
 
