@@ -49,14 +49,14 @@ fn spawner() -> OsString {
     beside.unwrap_or_else(|| PathBuf::from("cl-spawn")).into()
 }
 
-/// Starts what starts the streams of a run, each as a cl-spawn.
+/// Starts what starts the streams of a run, each as a cl-spawn that rings the bell of its number when it has written.
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn nursery(run: &Path) -> io::Result<Nursery> {
+pub fn nursery(run: &Path, bells: OwnedFd) -> io::Result<Nursery> {
     let mut command = Command::new(spawner());
     command.arg0("cl-spawn").arg("--serve").env("CL_RUN", run);
-    Nursery::start(command)
+    Nursery::start(command, bells)
 }
 
 /// Starts a stream with its output in `file`; `null` is what stands on its stdin where nothing else does.
@@ -79,7 +79,7 @@ pub fn start(
     Ok(Running {
         at,
         began: Ts::now(),
-        id: nursery.ask(&args, stdin, file.as_fd(), held)?,
+        id: nursery.ask(at as i32, &args, stdin, file.as_fd(), held)?,
         command: told(&work.args),
         name: name.to_owned(),
         file,

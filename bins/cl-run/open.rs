@@ -88,7 +88,7 @@ fn go(
     let shown = folder.display().to_string();
     log.write().map_err(own(&shown))?;
     let joblog = args.joblog.as_deref().map(joblog).transpose()?;
-    let pump = match Pump::start() {
+    let (pump, bells) = match Pump::start() {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(0),
         started => started.map_err(own("stdout"))?,
     };
@@ -96,7 +96,7 @@ fn go(
     if args.run.is_none() && args.resume.is_none() {
         cli::complain("cl-run", &format!("the run is kept in {shown}"));
     }
-    let nursery = launch::nursery(&folder).map_err(own("cl-spawn"))?;
+    let nursery = launch::nursery(&folder, bells).map_err(own("cl-spawn"))?;
     let (graph, ranks) = order(&plan, roles)?;
     let streams = Folder::open(&folder).map_err(own(&shown))?;
     let setting = Setting {

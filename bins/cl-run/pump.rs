@@ -4,37 +4,28 @@
 
 use crate::parked::Parked;
 use harmony::line::{Name, Ts};
-use harmony::sink::{Bell, Shared};
+use harmony::sink::{Bell, Bells, Rope, Rung, Shared};
 use harmony::source::{Intake, Out, Registry};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
 /// How much is read at once.
 const BLOCK: usize = 256 << 10;
 
-/// How many files that do not grow any more may be watched yet. To let go of one takes the system long, on each processor,
-/// and of many hardly longer.
-const LET_GO: usize = 64;
-
-/// How often to look, in milliseconds, where the system tells nobody of growth.
-const LOOK: u16 = 25;
+/// The bell that is rung for orders; the others are those of the streams.
+const ORDERS: i32 = -1;
 
 /// What the pump is told.
 enum Order {
     /// A stream has begun, or has ended already.
-    Begin {
-        at: usize,
-        name: String,
-        file: Arc<File>,
-        watch: Option<WatchDescriptor>,
-    },
+    Begin { at: usize, name: String, file: Arc<File> },
     /// Its file does not grow any more.
     End(usize),
 }
@@ -54,33 +45,26 @@ pub enum Told {
 /// Our side of the pump.
 pub struct Pump {
     orders: Option<Sender<Order>>,
-    bell: Bell,
+    rope: Rope,
     told: Receiver<Told>,
     news: Bell,
-    /// Wakes the pump when a file grows; `None` when the system watches no more of them.
-    inotify: Option<Arc<Inotify>>,
-    watches: HashMap<usize, WatchDescriptor>,
-    /// Those that are of no use any more.
-    useless: Vec<WatchDescriptor>,
 }
 
 impl Pump {
-    /// Starts the thread.
+    /// Starts the thread; gives what is rung by whoever has written to a stream's file, with the stream's number.
     ///
     /// # Errors
     /// When there is no stdout (`BrokenPipe`: no reader), or no descriptor left.
-    pub fn start() -> io::Result<Self> {
+    pub fn start() -> io::Result<(Self, OwnedFd)> {
         let stdout = Shared::stdout()?;
         let (orders, received) = channel();
         let (telling, told) = channel();
-        let (bell, news) = (Bell::new()?, Bell::new()?);
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
-        let inotify = inotify.ok().map(Arc::new);
+        let news = Bell::new()?;
+        let (bells, pipe) = Bells::new()?;
+        let rope = Rope::new(pipe.try_clone()?, ORDERS);
         let flow = Flow {
             orders: received,
-            bell: bell.clone(),
-            inotify: inotify.clone(),
-            watched: HashMap::new(),
+            bells,
             open: HashMap::new(),
             registry: Registry::default(),
             out: Stdout(stdout),
@@ -99,15 +83,13 @@ impl Pump {
                 Err(error) => Told::Failed(error),
             });
         })?;
-        Ok(Self {
+        let pump = Self {
             orders: Some(orders),
-            bell,
+            rope,
             told,
             news,
-            inotify,
-            watches: HashMap::new(),
-            useless: Vec::new(),
-        })
+        };
+        Ok((pump, pipe))
     }
 
     /// What is readable when there is something to hear.
@@ -122,62 +104,31 @@ impl Pump {
     }
 
     /// A stream begins: what is in its file already is passed on with what is added to it, or with its end.
-    pub fn begin(&mut self, at: usize, name: &str, file: Arc<File>) {
-        let (name, watch) = (name.to_owned(), self.watch(at, &file));
-        let watched = watch.is_some();
-        let order = Order::Begin {
-            at,
-            name,
-            file: file.clone(),
-            watch,
-        };
-        self.tell(order, false);
-        // It hears of lines that are yet to come, and need not be woken before.
-        if !watched || file.metadata().is_ok_and(|data| data.len() > 0) {
-            self.bell.ring();
-        }
+    pub fn begin(&self, at: usize, name: &str, file: Arc<File>) {
+        let name = name.to_owned();
+        // The pump hears of it with the first lines, and need not be woken before.
+        self.tell(Order::Begin { at, name, file });
     }
 
     /// Nothing is added to a stream's file any more. One that has `told` its end has woken the pump by that.
-    pub fn end(&mut self, at: usize, told: bool) {
-        self.tell(Order::End(at), !told || self.inotify.is_none());
-        self.useless.extend(self.watches.remove(&at));
-        if let Some(inotify) = self.inotify.as_ref().filter(|_| self.useless.len() >= LET_GO) {
-            // What it has told already stays told, and the rest is read without being told of.
-            for watch in self.useless.drain(..) {
-                let _ = inotify.rm_watch(watch);
-            }
+    pub fn end(&self, at: usize, told: bool) {
+        self.tell(Order::End(at));
+        if !told {
+            self.rope.ring();
         }
     }
 
     /// No other stream begins; what is left is passed on.
     pub fn finish(&mut self) {
         self.orders = None;
-        self.bell.ring();
+        self.rope.ring();
     }
 
-    fn tell(&self, order: Order, at_once: bool) {
+    fn tell(&self, order: Order) {
         if let Some(orders) = &self.orders {
             // Where the pump has ended it has said why.
             let _ = orders.send(order);
         }
-        if at_once {
-            self.bell.ring();
-        }
-    }
-
-    fn watch(&mut self, at: usize, file: &File) -> Option<WatchDescriptor> {
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let flags = AddWatchFlags::IN_MODIFY;
-        let Ok(watch) = self.inotify.as_ref()?.add_watch(path.as_str(), flags) else {
-            // Too many are watched already: from now on all are looked at.
-            self.inotify = None;
-            return None;
-        };
-        // A file that grows once more is watched as it was.
-        self.useless.retain(|useless| *useless != watch);
-        self.watches.insert(at, watch);
-        Some(watch)
     }
 }
 
@@ -216,15 +167,12 @@ struct Followed {
     file: Arc<File>,
     offset: u64,
     intake: Intake,
-    watch: Option<WatchDescriptor>,
 }
 
 /// The pump's own side.
 struct Flow {
     orders: Receiver<Order>,
-    bell: Bell,
-    inotify: Option<Arc<Inotify>>,
-    watched: HashMap<WatchDescriptor, usize>,
+    bells: Bells,
     open: HashMap<usize, Followed>,
     registry: Registry,
     out: Stdout,
@@ -236,12 +184,16 @@ struct Flow {
 impl Flow {
     fn run(mut self) -> io::Result<()> {
         loop {
+            self.wait()?;
+            let rung = self.bells.rung();
             if !self.obey()? {
                 return Ok(());
             }
-            self.wait()?;
-            self.bell.hush();
-            for at in self.grown() {
+            let written = match rung {
+                Rung::These(numbers) => numbers.into_iter().flat_map(usize::try_from).collect(),
+                Rung::Any => self.open.keys().copied().collect::<Vec<_>>(),
+            };
+            for at in written {
                 self.pass(at, false)?;
             }
         }
@@ -249,32 +201,22 @@ impl Flow {
 
     /// Does what was ordered; whether there may be more of it.
     fn obey(&mut self) -> io::Result<bool> {
-        use std::sync::mpsc::TryRecvError;
         loop {
             match self.orders.try_recv() {
-                Ok(Order::Begin { at, name, file, watch }) => {
+                Ok(Order::Begin { at, name, file }) => {
                     let intake = Intake::new(Name::near(&name), format!("{name}.ndjson"), false, false);
-                    match watch {
-                        Some(watch) => drop(self.watched.insert(watch, at)),
-                        None => self.inotify = None,
-                    }
                     let followed = Followed {
                         name,
                         parked: false,
                         file,
                         offset: 0,
                         intake,
-                        watch,
                     };
                     self.open.insert(at, followed);
-                    // What was written before we looked is told to nobody.
-                    self.pass(at, false)?;
                 }
                 Ok(Order::End(at)) => {
                     self.pass(at, true)?;
-                    if let Some(watch) = self.open.remove(&at).and_then(|ended| ended.watch) {
-                        self.watched.remove(&watch);
-                    }
+                    self.open.remove(&at);
                 }
                 Err(TryRecvError::Empty) => return Ok(true),
                 Err(TryRecvError::Disconnected) => return Ok(false),
@@ -282,23 +224,15 @@ impl Flow {
         }
     }
 
-    /// Waits for orders, for growth, or for the reader's end.
+    /// Waits until something is written or ordered, or for the reader's end.
     fn wait(&self) -> io::Result<()> {
         // An error or a hang-up is told without being asked for.
-        let mut fds = vec![
+        let mut fds = [
             PollFd::new(self.out.0.fd(), PollFlags::empty()),
-            PollFd::new(self.bell.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.bells.as_fd(), PollFlags::POLLIN),
         ];
-        let timeout = match &self.inotify {
-            Some(inotify) => {
-                fds.push(PollFd::new(inotify.as_fd(), PollFlags::POLLIN));
-                PollTimeout::NONE
-            }
-            None if self.open.is_empty() => PollTimeout::NONE,
-            None => LOOK.into(),
-        };
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
         let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
@@ -306,27 +240,6 @@ impl Flow {
             Some(events) if events.intersects(gone) => Err(io::ErrorKind::BrokenPipe.into()),
             _ => Ok(()),
         }
-    }
-
-    /// The streams whose files have grown, in the order in which they did.
-    fn grown(&self) -> Vec<usize> {
-        let Some(inotify) = &self.inotify else {
-            return self.open.keys().copied().collect();
-        };
-        let mut grown = Vec::new();
-        while let Ok(events) = inotify.read_events() {
-            if events.is_empty() {
-                break;
-            }
-            for event in events {
-                if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-                    return self.open.keys().copied().collect();
-                }
-                let at = self.watched.get(&event.wd).copied();
-                grown.extend(at.filter(|at| grown.last() != Some(at)));
-            }
-        }
-        grown
     }
 
     /// Passes on the whole lines that a stream has; all there is when it has ended.
@@ -353,6 +266,10 @@ impl Flow {
                 }
                 stream.intake.lines(&read[..whole], Ts::now(), registry, out)?;
                 stream.offset += whole as u64;
+                // What is added behind it is told of.
+                if !ended && whole == count && count < self.block.len() {
+                    break;
+                }
             } else if count == self.block.len() {
                 // A line that is longer.
                 self.block.resize(2 * count, 0);

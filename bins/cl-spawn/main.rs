@@ -11,6 +11,7 @@ mod worker;
 use args::Args;
 use harmony::cli::{self, Failure, reason};
 use harmony::run::serve;
+use harmony::sink::Rope;
 use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -35,15 +36,17 @@ fn main() -> ExitCode {
                 i32::from(OURS)
             })
         };
-        let served = serve(io::stdin().as_fd(), read, |args| i32::from(work(args, true)));
+        let served = serve(io::stdin().as_fd(), read, |args, rope| {
+            i32::from(work(args, Some(rope)))
+        });
         return cli::end("cl-spawn", served.map(|()| 0).map_err(|error| ours(reason(&error))));
     }
-    ExitCode::from(work(args, false))
+    ExitCode::from(work(args, None))
 }
 
-/// Does what the command line asks for; gives the exit code. `guarded` says that [`serve`] ends what we leave behind.
-fn work(args: Args, guarded: bool) -> u8 {
-    order::run(args, guarded).unwrap_or_else(|failure| {
+/// Does what the command line asks for; gives the exit code. `guard` is there where [`serve`] ends what we leave behind.
+fn work(args: Args, guard: Option<Rope>) -> u8 {
+    order::run(args, guard).unwrap_or_else(|failure| {
         cli::complain("cl-spawn", &failure.message);
         failure.code
     })

@@ -8,7 +8,7 @@ use crate::{OURS, dry, ours};
 use harmony::cli::{self, Failure, reason};
 use harmony::hold::Holds;
 use harmony::line::{Name, Outcome};
-use harmony::sink::Shared;
+use harmony::sink::{Rope, Shared};
 use harmony::worker::{self, Frame, Order, Prompts, Retries, StderrTo};
 use std::io;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use std::time::Duration;
 /// Before the first further attempt, where nothing else is said.
 const BACKOFF: Duration = Duration::from_secs(1);
 
-/// Runs what the command line asks for; gives the exit code. `guarded` says that what we leave
-/// behind is ended by others should we be killed.
-pub fn run(mut args: Args, guarded: bool) -> Result<u8, Failure> {
+/// Runs what the command line asks for; gives the exit code. Where what we leave behind is ended
+/// by others should we be killed, `guard` tells them of what is written.
+pub fn run(mut args: Args, guard: Option<Rope>) -> Result<u8, Failure> {
     let Some(name) = args.name.clone() else {
         return role::list(&args, &mut stdout()?);
     };
@@ -51,7 +51,7 @@ pub fn run(mut args: Args, guarded: bool) -> Result<u8, Failure> {
     // Without a folder of our own nothing can be told, and nothing is heeded; a command that is no agent needs none.
     let accounts = workers.iter().any(|worker| worker.account_of().is_some());
     let holds = accounts.then(Holds::open).and_then(Result::ok);
-    let order = order(&args, name.clone(), prompt.as_deref(), role.clone(), holds, guarded)?;
+    let order = order(&args, name.clone(), prompt.as_deref(), role.clone(), holds, guard)?;
     let stdin = Source::choose(&args, prompt.clone().filter(|_| !args.keep), workers[0].is_agent())?;
     let mut workers = Workers {
         args,
@@ -90,7 +90,7 @@ fn order(
     prompt: Option<&[u8]>,
     role: Option<InForce>,
     holds: Option<Holds>,
-    guarded: bool,
+    guard: Option<Rope>,
 ) -> Result<Order, Failure> {
     let never = |limit: Duration| (!limit.is_zero()).then_some(limit);
     let played = role.as_ref().map(|role| role.played.clone());
@@ -118,7 +118,7 @@ fn order(
         } else {
             None
         },
-        guarded,
+        guard,
     })
 }
 

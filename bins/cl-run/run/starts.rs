@@ -146,11 +146,9 @@ impl<'a> Run<'a> {
         self.log.write()?;
         self.keys[at] = Some(work.key.clone());
         let file = Arc::new(self.set.streams.begin(&name)?);
-        let (locks, null) = (&held.locks, self.null.as_fd());
-        let started = launch::start(&mut self.nursery, (at, &name), &work, file.clone(), locks, null);
-        // What is to be done for the pump can be done while it starts.
-        self.pump.begin(at, &name, file);
-        match started {
+        self.pump.begin(at, &name, file.clone());
+        let null = self.null.as_fd();
+        match launch::start(&mut self.nursery, (at, &name), &work, file, &held.locks, null) {
             Ok(running) => {
                 self.running.push(running);
                 Ok(())

@@ -2,6 +2,7 @@
 
 mod backlog;
 mod bell;
+mod bells;
 mod file;
 mod folder;
 mod gaps;
@@ -18,6 +19,7 @@ pub mod target;
 mod window;
 
 pub use bell::Bell;
+pub use bells::{Bells, Rope, Rung};
 pub use file::FileSink;
 pub use folder::Folder;
 pub use outlet::{Outlet, Wrote};

@@ -6,6 +6,7 @@ use super::pump::StderrTo;
 use crate::agent::{self, Kind};
 use crate::hold::{Account, Holds};
 use crate::line::{Name, Start};
+use crate::sink::Rope;
 use serde_json::{Map, Value};
 use std::ffi::OsString;
 use std::fs::File;
@@ -39,9 +40,9 @@ pub struct Order {
     pub anyway: bool,
     /// The prompts of a worker that is kept for one after another.
     pub prompts: Option<Prompts>,
-    /// Whether whoever started us ends what we leave behind, as [`crate::run::serve`] does: no process is needed for
-    /// that.
-    pub guarded: bool,
+    /// Where whoever started us ends what we leave behind, as [`crate::run::serve`] does, and no process is needed for
+    /// that: what tells of each write to the sink.
+    pub guard: Option<Rope>,
 }
 
 /// Where a kept worker's prompts come from.

@@ -55,7 +55,7 @@ pub(super) fn attempt(
             stdout,
             stderr,
         },
-        order.guarded,
+        order.guard.is_some(),
     )?;
     Watch::release_stdin()?;
     gauge.decide(false);

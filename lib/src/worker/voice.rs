@@ -2,7 +2,7 @@
 
 use super::gauge::{Gauge, Note};
 use crate::line::{Event, Stamper, Ts};
-use crate::sink::Shared;
+use crate::sink::{Rope, Shared};
 use crate::sys::fds::takes_at_once;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
@@ -17,16 +17,19 @@ pub(super) struct Voice {
     pub(super) block: Vec<u8>,
     /// `None` once it takes no more.
     sink: Option<Shared>,
+    /// Tells of each write.
+    rope: Option<Rope>,
     /// Why, where it was not for want of a reader.
     pub(super) failed: Option<io::Error>,
 }
 
 impl Voice {
-    pub(super) fn new(stamper: Stamper, sink: Shared) -> Self {
+    pub(super) fn new(stamper: Stamper, sink: Shared, rope: Option<Rope>) -> Self {
         Self {
             stamper,
             block: Vec::new(),
             sink: Some(sink),
+            rope,
             failed: None,
         }
     }
@@ -55,10 +58,16 @@ impl Voice {
 
     /// Writes the block.
     pub(super) fn flush(&mut self, gauge: &Gauge) {
+        if self.block.is_empty() {
+            return;
+        }
         if let Some(sink) = &mut self.sink {
             gauge.writing(true);
             let written = sink.write(&self.block);
             gauge.writing(false);
+            if let Some(rope) = &self.rope {
+                rope.ring();
+            }
             if let Err(error) = written {
                 // What follows is read on all the same: it says how the worker ended.
                 self.sink = None;

@@ -64,13 +64,14 @@ struct Process {
 }
 
 impl Nursery {
-    /// Starts the program, which is to call [`serve`] on its stdin. To be called from the thread that ends last.
+    /// Starts the program, which is to call [`serve`] on its stdin; `bells` is what is rung when a task has written
+    /// something. To be called from the thread that ends last.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(mut command: Command) -> io::Result<Self> {
+    pub fn start(mut command: Command, bells: OwnedFd) -> io::Result<Self> {
         let (ours, theirs) = pair()?;
-        command.stdin(Stdio::from(theirs)).stdout(Stdio::null());
+        command.stdin(Stdio::from(theirs)).stdout(Stdio::from(bells));
         // One that is stopped goes on when we are gone, sees that we are, and ends what there is.
         process::prepare_tool(&mut command, Signal::SIGCONT);
         process::adopt_orphans()?;
@@ -92,13 +93,14 @@ impl Nursery {
         self.socket.as_fd()
     }
 
-    /// Asks for a task; `held` stays open until it has ended, also in what it starts. Gives the number that it is known
+    /// Asks for a task, for which the bell of that number is rung; `held` stays open until it has ended, also in what it starts. Gives the number that it is known
     /// by.
     ///
     /// # Errors
     /// When an argument holds a zero byte, no descriptor is left, or the program is gone.
     pub fn ask(
         &mut self,
+        bell: i32,
         args: &[String],
         stdin: BorrowedFd<'_>,
         stdout: BorrowedFd<'_>,
@@ -124,7 +126,7 @@ impl Nursery {
             .collect();
         self.last += 1;
         let task = self.last;
-        let numbers = [wire::TASK, task, i32::from(list.is_some())];
+        let numbers = [wire::TASK, bell, i32::from(list.is_some())];
         while let Some(number) = self.idle.pop() {
             if let Some(process) = self.processes.get_mut(&number) {
                 if wire::send(process.orders.as_fd(), numbers, inline, &fds).is_ok() {

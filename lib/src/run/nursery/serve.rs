@@ -1,6 +1,7 @@
 //! The program's side: it makes processes and is their warden, and each of them does one task after another.
 
 use super::wire::{self, Space, Told};
+use crate::sink::Rope;
 use crate::sys::condition::Condition;
 use crate::sys::fds::stay_open;
 use crate::sys::process::{self, Usage, Waited};
@@ -32,14 +33,14 @@ const FOR_LATER: [Signal; 6] = [
 const UNMADE: i32 = 125;
 
 /// Makes processes until nobody asks any more, and ends all that is left then. `read` makes of its arguments what a
-/// task is, or gives its exit code; `work` does it, and its result is the exit code.
+/// task is, or gives its exit code; `work` does it, rings when it has written something, and its result is the exit code.
 ///
 /// # Errors
 /// What the system says.
 pub fn serve<A>(
     socket: BorrowedFd<'_>,
     mut read: impl FnMut(Vec<OsString>) -> Result<A, i32>,
-    work: impl Fn(A) -> i32,
+    work: impl Fn(A, Rope) -> i32,
 ) -> io::Result<()> {
     // The leader of a session can be told nothing by a terminal.
     let _ = setsid();
@@ -139,6 +140,7 @@ struct Post {
     orders: OwnedFd,
     answers: OwnedFd,
     number: i32,
+    rope: Rope,
     null: File,
     /// What has come for a task and was not heard by it.
     signals: SignalFd,
@@ -153,6 +155,8 @@ impl Post {
             // They came on our stdin, which each task has for itself.
             answers: answers.try_clone_to_owned()?,
             number,
+            // The bells are our stdout until then.
+            rope: Rope::new(io::stdout().as_fd().try_clone_to_owned()?, 0),
             null: File::options().read(true).write(true).open("/dev/null")?,
             signals: SignalFd::with_flags(&SigSet::from_iter(FOR_LATER), flags)?,
             condition: Condition::now(),
@@ -160,7 +164,11 @@ impl Post {
     }
 
     /// Does tasks until there are no more, or it is no longer fit for any.
-    fn work<A>(self, mut read: impl FnMut(Vec<OsString>) -> Result<A, i32>, work: impl Fn(A) -> i32) -> io::Result<()> {
+    fn work<A>(
+        self,
+        mut read: impl FnMut(Vec<OsString>) -> Result<A, i32>,
+        work: impl Fn(A, Rope) -> i32,
+    ) -> io::Result<()> {
         let mut space = Space::new();
         loop {
             self.rest()?;
@@ -169,8 +177,8 @@ impl Post {
             };
             let begun = Task::begin(told);
             let fit = begun.is_ok();
-            let code = begun.map_or(UNMADE, |Task { args, held }| {
-                let code = read(args).map_or_else(|code| code, &work);
+            let code = begun.map_or(UNMADE, |Task { args, held, bell }| {
+                let code = read(args).map_or_else(|code| code, |args| work(args, self.rope.of(bell)));
                 drop(held);
                 code
             });
@@ -217,6 +225,8 @@ impl Post {
 /// What is to be done.
 struct Task {
     args: Vec<OsString>,
+    /// Whose bell is rung.
+    bell: i32,
     /// Open until it is done, also in what it starts.
     held: Vec<OwnedFd>,
 }
@@ -236,6 +246,10 @@ impl Task {
         let args = args.map(|arg| OsString::from_vec(arg.to_vec())).collect();
         let held: Vec<OwnedFd> = fds.collect();
         held.iter().try_for_each(stay_open)?;
-        Ok(Self { args, held })
+        Ok(Self {
+            args,
+            bell: told.numbers[1],
+            held,
+        })
     }
 }

@@ -13,14 +13,15 @@ pub(super) const MOST_HELD: usize = 200;
 /// Arguments that are longer than this in all come in a file.
 pub(super) const INLINE: usize = 32 << 10;
 
-/// Bytes ahead of the text: what it is, of which process, and a number more.
+/// Bytes ahead of the text: what it is, of which process or bell, and a number more.
 pub(super) const HEAD: usize = 12;
 
 /// To the program: make a process, which hears on this descriptor what it is to do.
 pub(super) const MAKE: i32 = 0;
 /// To the program: this signal for that process.
 pub(super) const SIGNAL: i32 = 1;
-/// To a process: a task. The number more says whether its arguments come in a file.
+/// To a process: a task, and whose bell is rung for what it writes. The number more says whether its arguments come in
+/// a file.
 pub(super) const TASK: i32 = 2;
 /// From a process: the task has ended with that code, and it would take another.
 pub(super) const DONE: i32 = 3;
