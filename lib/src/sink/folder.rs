@@ -10,17 +10,18 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A folder with a file for each stream.
 #[derive(Debug)]
 pub struct Folder {
-    root: OwnedFd,
+    root: Arc<OwnedFd>,
 }
 
 /// Where a stream's file lies: its folder, open, and its name there.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) folder: OwnedFd,
+    pub(super) folder: Arc<OwnedFd>,
     pub(super) name: OsString,
 }
 
@@ -41,7 +42,9 @@ impl Folder {
             .read(true)
             .custom_flags(OFlag::O_DIRECTORY.bits())
             .open(path)?;
-        Ok(Self { root: root.into() })
+        Ok(Self {
+            root: Arc::new(root.into()),
+        })
     }
 
     /// Makes a stream's file anew, for reading and appending. One that is there is set aside: the first one as
@@ -90,12 +93,12 @@ impl Folder {
     /// # Errors
     /// When a folder cannot be made, or is none, or is a link.
     pub(super) fn place(&self, stream: &str) -> io::Result<Place> {
-        let mut folder = self.root.try_clone()?;
+        let mut folder = self.root.clone();
         let mut parts = stream.split('/');
         let name = parts.next_back().unwrap_or_default();
         for part in parts {
             let part = subfolder(part);
-            folder = match openat(&folder, part.as_str(), FOLDER, Mode::empty()) {
+            folder = Arc::new(match openat(&folder, part.as_str(), FOLDER, Mode::empty()) {
                 Err(Errno::ENOENT) => {
                     match mkdirat(&folder, part.as_str(), Mode::S_IRWXU) {
                         Ok(()) | Err(Errno::EEXIST) => {}
@@ -104,7 +107,7 @@ impl Folder {
                     openat(&folder, part.as_str(), FOLDER, Mode::empty())?
                 }
                 opened => opened?,
-            };
+            });
         }
         Ok(Place {
             folder,

@@ -24,7 +24,12 @@ pub(super) enum Tap {
     /// A file that grows.
     File(Followed),
     /// A pipe or a terminal.
-    Stream(File),
+    Stream {
+        /// Our end.
+        file: File,
+        /// Whether it is to hold more as soon as there is much to be read.
+        narrow: bool,
+    },
 }
 
 /// What a read gave.
@@ -47,6 +52,7 @@ pub(super) struct Taps {
     pub(super) growth: Option<Growth>,
 }
 
+/// What a pipe holds of which much is read, in bytes.
 const PIPE_SIZE: i32 = 1 << 20;
 
 impl Capture {
@@ -62,8 +68,8 @@ impl Capture {
                 (Some(growth), out, err)
             }
             // A user has a share of pipe memory; what is said on stderr needs no more than an ordinary pipe.
-            Self::Pipe => (None, pipe(Some(PIPE_SIZE))?, pipe(None)?),
-            Self::Pty => (None, pty()?, pipe(None)?),
+            Self::Pipe => (None, pipe(true)?, pipe(false)?),
+            Self::Pty => (None, pty()?, pipe(false)?),
         };
         Ok((Taps { out, err, growth }, worker_out, worker_err))
     }
@@ -74,14 +80,11 @@ fn file(growth: &mut Growth) -> io::Result<(Tap, OwnedFd)> {
     Ok((Tap::File(file), worker))
 }
 
-fn pipe(size: Option<i32>) -> io::Result<(Tap, OwnedFd)> {
+fn pipe(narrow: bool) -> io::Result<(Tap, OwnedFd)> {
     let (ours, theirs) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-    if let Some(size) = size {
-        // More than the user's share of pipe memory is refused: then the pipe stays as it is.
-        let _ = fcntl(&theirs, FcntlArg::F_SETPIPE_SZ(size));
-    }
     fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok((Tap::Stream(File::from(ours)), theirs))
+    let file = File::from(ours);
+    Ok((Tap::Stream { file, narrow }, theirs))
 }
 
 fn pty() -> io::Result<(Tap, OwnedFd)> {
@@ -90,7 +93,8 @@ fn pty() -> io::Result<(Tap, OwnedFd)> {
     nix::sys::termios::cfmakeraw(&mut mode);
     nix::sys::termios::tcsetattr(&theirs, nix::sys::termios::SetArg::TCSANOW, &mode)?;
     fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok((Tap::Stream(File::from(ours)), theirs))
+    let file = File::from(ours);
+    Ok((Tap::Stream { file, narrow: false }, theirs))
 }
 
 /// A terminal that says nothing by itself: our end, which must be kept, and the worker's.
@@ -107,7 +111,7 @@ impl Tap {
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::File(_) => None,
-            Self::Stream(file) => Some(file.as_fd()),
+            Self::Stream { file, .. } => Some(file.as_fd()),
         }
     }
 
@@ -121,12 +125,18 @@ impl Tap {
                 0 => Taken::Nothing,
                 count => Taken::Bytes(count),
             }),
-            Self::Stream(file) => {
+            Self::Stream { file, narrow } => {
                 let mut closed = false;
                 loop {
                     return match file.read(space) {
                         Ok(0) => Ok(Taken::End),
-                        Ok(count) => Ok(Taken::Bytes(count)),
+                        Ok(count) => {
+                            if count == space.len() && std::mem::take(narrow) {
+                                // More than the user's share of pipe memory is refused: then it stays as it is.
+                                let _ = fcntl(&*file, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
+                            }
+                            Ok(Taken::Bytes(count))
+                        }
                         Err(error) => match error.raw_os_error().map(Errno::from_raw) {
                             Some(Errno::EINTR) => continue,
                             Some(Errno::EAGAIN) => Ok(Taken::Nothing),
@@ -147,7 +157,7 @@ impl Tap {
     pub(super) fn harm(&self) -> Option<&'static str> {
         match self {
             Self::File(file) => file.harm(),
-            Self::Stream(_) => None,
+            Self::Stream { .. } => None,
         }
     }
 }
@@ -178,6 +188,24 @@ mod tests {
             assert_eq!(all, 2000);
         };
         std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(|| (0..50).for_each(|_| round())))));
+    }
+
+    /// Who says little takes nothing of its user's share.
+    #[test]
+    fn a_pipe_holds_more_when_much_comes() {
+        let (mut taps, worker, _) = Capture::Pipe.open().unwrap();
+        let size = |worker: &OwnedFd| fcntl(worker, FcntlArg::F_GETPIPE_SZ).unwrap();
+        let first = size(&worker);
+        File::from(worker.try_clone().unwrap())
+            .write_all(&[b'x'; 4999])
+            .unwrap();
+        assert_eq!(take_all(&mut taps.out).0.len(), 4999);
+        assert_eq!(size(&worker), first);
+        File::from(worker.try_clone().unwrap())
+            .write_all(&[b'x'; 5001])
+            .unwrap();
+        assert_eq!(take_all(&mut taps.out).0.len(), 5001);
+        assert_eq!(size(&worker), PIPE_SIZE);
     }
 
     fn take_all(tap: &mut Tap) -> (Vec<u8>, Taken) {
