@@ -77,7 +77,7 @@ impl<A: Parser> Reader<A> {
     pub fn read(&mut self, args: Vec<OsString>) -> Result<A, String> {
         let parsed = self.command.try_get_matches_from_mut(args);
         parsed
-            .and_then(|matches| A::from_arg_matches(&matches))
+            .and_then(|mut matches| A::from_arg_matches_mut(&mut matches))
             .map_err(|error| one_line(&error.to_string()))
     }
 }

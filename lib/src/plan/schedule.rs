@@ -15,6 +15,8 @@ pub struct Schedule {
     rank: Vec<usize>,
     /// Who may start, in that order.
     ready: BTreeSet<(usize, usize)>,
+    /// How many have not come to an end.
+    open: usize,
     /// Who is to be asked again.
     asked: VecDeque<usize>,
     /// How those ended that did not end well.
@@ -61,6 +63,7 @@ impl Schedule {
             fates: vec![Fate::Waiting; count],
             rank,
             ready: BTreeSet::new(),
+            open: count,
             outcomes: vec![None; count],
             keep_going,
             halted: None,
@@ -74,6 +77,7 @@ impl Schedule {
         for (at, &fate) in self.fates.iter().enumerate() {
             (grown.fates[at], grown.outcomes[at]) = (fate, self.outcomes[at]);
         }
+        grown.open = grown.fates.iter().copied().filter(is_open).count();
         grown.asked.retain(|&at| grown.fates[at] == Fate::Waiting);
         grown.halted = self.halted;
         grown
@@ -158,6 +162,10 @@ impl Schedule {
 
     /// Whether the whole is enough.
     pub fn standing(&self, plan: &Plan) -> Standing {
+        // Asked at each step; mostly there are many.
+        if self.open > 0 && !has_policy(plan) {
+            return Standing::Waiting;
+        }
         standing(plan, &self.graph, &self.fates, &self.outcomes)
     }
 
@@ -173,14 +181,19 @@ impl Schedule {
     }
 
     fn turn(&mut self, at: usize, fate: Fate) {
+        self.open -= usize::from(is_open(&self.fates[at]));
         self.fates[at] = fate;
         self.asked.extend(self.graph.behind(at));
     }
 }
 
+fn is_open(fate: &Fate) -> bool {
+    matches!(fate, Fate::Waiting | Fate::Running)
+}
+
 /// Whether the whole is enough, where the streams are so far; `outcomes` is how those ended that did not end well.
 pub(super) fn standing(plan: &Plan, graph: &Graph, fates: &[Fate], outcomes: &[Option<Outcome>]) -> Standing {
-    let open = |fate: Fate| matches!(fate, Fate::Waiting | Fate::Running);
+    let open = |fate: Fate| is_open(&fate);
     let Some(wait) = plan.wait.as_ref().filter(|_| has_policy(plan)) else {
         if fates.iter().copied().any(open) {
             return Standing::Waiting;
