@@ -7,6 +7,7 @@ mod pump;
 mod reports;
 mod run;
 mod signals;
+mod turn;
 mod watch;
 
 use args::Args;

@@ -5,6 +5,7 @@ use crate::output::Output;
 use crate::pump::Over;
 use crate::reports::Reports;
 use crate::signals::Signals;
+use crate::turn::{TICK, Turn};
 use harmony::cli::{Failure, complain, reason};
 use harmony::line::Ts;
 use harmony::run::{Kept, News, way_out};
@@ -22,8 +23,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The clock in the picture.
-const TICK: Duration = Duration::from_secs(1);
 /// The line that says that all is well.
 const ALIVE: Duration = Duration::from_secs(60);
 
@@ -69,81 +68,6 @@ pub struct Seen {
     pub failed: bool,
 }
 
-struct Loop {
-    /// Signals, the pump's call and room in the output, behind one descriptor that the sources watch.
-    calls: Epoll,
-    /// What the output is watched for.
-    listed: EpollFlags,
-    /// Lines since the picture was last drawn.
-    lines: usize,
-    /// Whether it is to be drawn anew without any.
-    stale: bool,
-    /// Whether it is to be drawn at once.
-    hasty: bool,
-    /// Whether all streams have ended.
-    complete: bool,
-    /// Whether there is news of the plan's run, when it was looked at last, and whether all lines were read since.
-    news: bool,
-    looked: Option<Instant>,
-    fresh: bool,
-    /// What is known of the plan's run, where there is one: whether it is over.
-    planned: Option<bool>,
-    /// When it was last drawn.
-    drawn: Instant,
-    signal: Option<i32>,
-    over: bool,
-    /// Whether the input has ended.
-    ended: bool,
-    failed: bool,
-}
-
-impl Loop {
-    /// Nothing is shown yet; what there may be of a plan's run is `news`.
-    fn new(calls: Epoll, news: bool, interval: Duration) -> Self {
-        let start = Instant::now();
-        Self {
-            calls,
-            listed: EpollFlags::empty(),
-            lines: 0,
-            stale: true,
-            hasty: false,
-            complete: false,
-            news,
-            looked: None,
-            fresh: false,
-            planned: None,
-            drawn: start.checked_sub(interval).unwrap_or(start),
-            signal: None,
-            over: false,
-            ended: false,
-            failed: false,
-        }
-    }
-
-    fn dirty(&self) -> bool {
-        self.lines > 0 || self.stale
-    }
-
-    /// When news of a plan's run is looked at: at once, but not more often than the picture is drawn; and never so late
-    /// that whoever waits for the run's end would notice.
-    fn news_due(&self, interval: Duration) -> Option<Instant> {
-        let rest = interval.min(TICK);
-        let due = self.looked.map_or_else(Instant::now, |looked| looked + rest);
-        self.news.then_some(due)
-    }
-
-    /// When there is something to do about a plan's run even if nothing comes. What was found out is acted upon once all
-    /// is read that was there by then; with news, that it is over is in doubt until they are looked at.
-    fn run_due(&self, now: Instant, interval: Duration) -> Option<Instant> {
-        let acts = self.fresh || (self.planned == Some(true) && !self.news);
-        acts.then_some(now).or_else(|| self.news_due(interval))
-    }
-
-    fn shown(&mut self, now: Instant) {
-        (self.lines, self.stale, self.hasty, self.drawn) = (0, false, false, now);
-    }
-}
-
 impl Watch {
     /// Runs to the end of the input, or of the run.
     pub fn run(mut self) -> Result<Seen, Failure> {
@@ -157,7 +81,7 @@ impl Watch {
                 .watch_also(news.fd(), EpollFlags::EPOLLIN, NEWS)
                 .map_err(failed)?;
         }
-        let mut turn = Loop::new(calls, self.kept.is_some(), self.interval);
+        let mut turn = Turn::new(calls, self.kept.is_some(), self.interval);
         while !turn.over {
             self.turn(&mut turn).map_err(failed)?;
         }
@@ -202,7 +126,7 @@ impl Watch {
     }
 
     /// Takes one step of the input, and shows what is due.
-    fn turn(&mut self, turn: &mut Loop) -> io::Result<()> {
+    fn turn(&mut self, turn: &mut Turn) -> io::Result<()> {
         let now = Instant::now();
         let due = self
             .due(turn, now)
@@ -274,7 +198,7 @@ impl Watch {
     }
 
     /// Reads what there is new of a plan's run, and takes it into the picture.
-    fn look_at_the_run(&mut self, turn: &mut Loop) {
+    fn look_at_the_run(&mut self, turn: &mut Turn) {
         (turn.news, turn.fresh, turn.looked) = (false, true, Some(Instant::now()));
         let Some(kept) = &mut self.kept else { return };
         if let Err(error) = kept.look() {
@@ -299,7 +223,7 @@ impl Watch {
     }
 
     /// Of a run that was cut short, how to go on with it; its streams that have no end are lost.
-    fn cut_short(&mut self, turn: &mut Loop) -> Option<String> {
+    fn cut_short(&mut self, turn: &mut Turn) -> Option<String> {
         let kept = self.kept.as_ref().filter(|_| self.at.is_none())?;
         let way_out = way_out(&kept.status(&self.fold.state)?, kept.folder())?;
         turn.stale |= !self.look.all_ended(&self.fold.state);
@@ -308,7 +232,7 @@ impl Watch {
     }
 
     /// When something is to be shown even if nothing comes.
-    fn due(&self, turn: &Loop, now: Instant) -> Option<Instant> {
+    fn due(&self, turn: &Turn, now: Instant) -> Option<Instant> {
         let running = || {
             self.look
                 .streams(&self.fold.state)
@@ -327,7 +251,7 @@ impl Watch {
     }
 
     /// Shows what is due.
-    fn show(&mut self, turn: &mut Loop) -> io::Result<()> {
+    fn show(&mut self, turn: &mut Turn) -> io::Result<()> {
         let now = Instant::now();
         let due = self.due(turn, now).is_some_and(|due| due <= now);
         let time = self.now();
@@ -352,7 +276,7 @@ impl Watch {
     }
 
     /// An output that is gone is no reason to stop a flow that others read; without one there is nothing left to do.
-    fn took(&mut self, turn: &mut Loop, shown: io::Result<()>) {
+    fn took(&mut self, turn: &mut Turn, shown: io::Result<()>) {
         if shown.is_err() {
             self.unlist(turn);
             self.output = Output::Nowhere;
@@ -361,7 +285,7 @@ impl Watch {
     }
 
     /// Has the output watched for room while something waits for it, and for keys while they are ours.
-    fn list(&mut self, turn: &mut Loop) -> io::Result<()> {
+    fn list(&mut self, turn: &mut Turn) -> io::Result<()> {
         let wants = self.output.wants();
         if wants == turn.listed {
             return Ok(());
@@ -384,7 +308,7 @@ impl Watch {
         Ok(())
     }
 
-    fn unlist(&mut self, turn: &mut Loop) {
+    fn unlist(&mut self, turn: &mut Turn) {
         if !std::mem::replace(&mut turn.listed, EpollFlags::empty()).is_empty()
             && let Some(fd) = self.output.fd()
         {
@@ -400,7 +324,7 @@ impl Watch {
         }
     }
 
-    fn settle(&mut self, turn: &mut Loop) {
+    fn settle(&mut self, turn: &mut Turn) {
         let now = self.now();
         if let Output::Live(live) = &mut self.output {
             let act = live.settle(&self.fold.state, now, &self.look);
@@ -409,7 +333,7 @@ impl Watch {
     }
 
     /// Takes what was typed.
-    fn keys(&mut self, turn: &mut Loop) {
+    fn keys(&mut self, turn: &mut Turn) {
         let now = self.now();
         if let Output::Live(live) = &mut self.output {
             match live.pressed(&self.fold.state, now, &self.look) {
@@ -419,7 +343,7 @@ impl Watch {
         }
     }
 
-    fn act(&mut self, turn: &mut Loop, act: Act) {
+    fn act(&mut self, turn: &mut Turn, act: Act) {
         match act {
             Act::Nothing => {}
             // Whoever pressed it waits for it.
@@ -429,7 +353,7 @@ impl Watch {
     }
 
     /// Closes the picture; what flows through us flows on.
-    fn close(&mut self, turn: &mut Loop) {
+    fn close(&mut self, turn: &mut Turn) {
         turn.stale = true;
         if self.wake.is_none() {
             turn.over = true;
@@ -445,7 +369,7 @@ impl Watch {
     }
 
     /// A text that is open at the end stays as long as somebody reads it, where nobody waits for us.
-    fn linger(&mut self, turn: &mut Loop) -> io::Result<()> {
+    fn linger(&mut self, turn: &mut Turn) -> io::Result<()> {
         let open = |output: &Output| matches!(output, Output::Live(live) if live.board.is_open());
         while self.wake.is_none() && turn.signal.is_none() && open(&self.output) {
             self.show(turn)?;
@@ -458,7 +382,7 @@ impl Watch {
     }
 
     /// Waits for signals, the pump's call and room in the output, and does what they ask for.
-    fn calls(&mut self, turn: &mut Loop, wait: Option<Duration>) -> io::Result<()> {
+    fn calls(&mut self, turn: &mut Turn, wait: Option<Duration>) -> io::Result<()> {
         let mut events = [EpollEvent::empty(); 4];
         let wait = wait.map_or(EpollTimeout::NONE, |wait| {
             let millis = i32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
@@ -488,7 +412,7 @@ impl Watch {
         Ok(())
     }
 
-    fn signals(&mut self, turn: &mut Loop) {
+    fn signals(&mut self, turn: &mut Turn) {
         for signal in self.signals.take() {
             turn.stale = true;
             match signal {
@@ -518,7 +442,7 @@ impl Watch {
     }
 
     /// Shows the last of it.
-    fn end(&mut self, turn: &Loop, whole: bool) {
+    fn end(&mut self, turn: &Turn, whole: bool) {
         let (look, now) = (&self.look, self.now());
         let state = &self.fold.state;
         // A frame that waits comes first: the last one is not left out for it.
@@ -544,32 +468,5 @@ impl Watch {
         };
         // There is nobody left to tell.
         let _ = shown.and_then(|()| self.output.finish());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Whatever is known already, the loop rests until it looks; else it would go round without end.
-    #[test]
-    fn news_of_a_run_that_is_over_is_waited_for() {
-        let calls = Epoll::new(EpollCreateFlags::empty()).unwrap();
-        let now = Instant::now();
-        let hour = Duration::from_secs(3600);
-        let mut turn = Loop::new(calls, true, hour);
-        assert!(
-            turn.run_due(now, hour) <= Some(Instant::now()),
-            "it was never looked at"
-        );
-        (turn.planned, turn.looked) = (Some(true), Some(now));
-        assert_eq!(turn.run_due(now, hour), Some(now + TICK));
-        assert_eq!(turn.run_due(now, TICK / 4), Some(now + TICK / 4));
-        turn.news = false;
-        assert_eq!(turn.run_due(now, hour), Some(now), "it is over");
-        turn.planned = Some(false);
-        assert_eq!(turn.run_due(now, hour), None);
-        turn.fresh = true;
-        assert_eq!(turn.run_due(now, hour), Some(now), "what was found out is acted upon");
     }
 }

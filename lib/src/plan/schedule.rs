@@ -77,7 +77,7 @@ impl Schedule {
         for (at, &fate) in self.fates.iter().enumerate() {
             (grown.fates[at], grown.outcomes[at]) = (fate, self.outcomes[at]);
         }
-        grown.open = grown.fates.iter().copied().filter(is_open).count();
+        grown.open = grown.fates.iter().filter(|fate| is_open(**fate)).count();
         grown.asked.retain(|&at| grown.fates[at] == Fate::Waiting);
         grown.halted = self.halted;
         grown
@@ -181,21 +181,20 @@ impl Schedule {
     }
 
     fn turn(&mut self, at: usize, fate: Fate) {
-        self.open -= usize::from(is_open(&self.fates[at]));
+        self.open -= usize::from(is_open(self.fates[at]));
         self.fates[at] = fate;
         self.asked.extend(self.graph.behind(at));
     }
 }
 
-fn is_open(fate: &Fate) -> bool {
+fn is_open(fate: Fate) -> bool {
     matches!(fate, Fate::Waiting | Fate::Running)
 }
 
 /// Whether the whole is enough, where the streams are so far; `outcomes` is how those ended that did not end well.
 pub(super) fn standing(plan: &Plan, graph: &Graph, fates: &[Fate], outcomes: &[Option<Outcome>]) -> Standing {
-    let open = |fate: Fate| is_open(&fate);
     let Some(wait) = plan.wait.as_ref().filter(|_| has_policy(plan)) else {
-        if fates.iter().copied().any(open) {
+        if fates.iter().copied().any(is_open) {
             return Standing::Waiting;
         }
         return match graph.unwell(fates).as_slice() {
@@ -209,7 +208,7 @@ pub(super) fn standing(plan: &Plan, graph: &Graph, fates: &[Fate], outcomes: &[O
     };
     let needed = |at: usize| wait.need.contains(&plan.streams[at].name);
     let all = 0..fates.len();
-    let bad = |&at: &usize| !open(fates[at]) && fates[at] != Fate::Well;
+    let bad = |&at: &usize| !is_open(fates[at]) && fates[at] != Fate::Well;
     if let Some(at) = all.clone().filter(|&at| needed(at)).find(bad) {
         return Standing::Unmet(why(plan, fates, outcomes, at));
     }
@@ -217,7 +216,7 @@ pub(super) fn standing(plan: &Plan, graph: &Graph, fates: &[Fate], outcomes: &[O
     let enough = if wait.first { 1 } else { wait.any.unwrap_or(0) as usize };
     let count = |is: &dyn Fn(Fate) -> bool| all.clone().filter(|&at| !needed(at) && is(fates[at])).count();
     let well = count(&|fate| fate == Fate::Well);
-    let to_come = count(&open);
+    let to_come = count(&is_open);
     match (missing, wait.need.is_empty()) {
         (true, _) => Standing::Waiting,
         (false, _) if well >= enough => Standing::Met,

@@ -93,8 +93,8 @@ impl Nursery {
         self.socket.as_fd()
     }
 
-    /// Asks for a task, for which the bell of that number is rung; `held` stays open until it has ended, also in what it starts. Gives the number that it is known
-    /// by.
+    /// Asks for a task, for which the bell of that number is rung; `held` stays open until it has ended, also in what it
+    /// starts. Gives the number that it is known by.
     ///
     /// # Errors
     /// When an argument holds a zero byte, no descriptor is left, or the program is gone.
