@@ -101,9 +101,10 @@ fn recorded(data: &Data, speed: f64) -> io::Result<f64> {
     let mut plan = String::from("name = 'recorded'\n");
     let mut longest = [0.0f64; 2];
     for n in 0..STREAMS {
-        let file = folder.join(format!("{}.ndjson", RECORDINGS[n % RECORDINGS.len()]));
+        let stream = RECORDINGS[n % RECORDINGS.len()];
+        let file = folder.join(format!("{stream}.ndjson"));
         let level = n * 2 / STREAMS;
-        let end = exit_of(&File::open(&file)?)?;
+        let end = exit_of(&File::open(&file)?, stream)?;
         let end = end.ok_or_else(|| io::Error::other(format!("{}: holds no end", file.display())))?;
         longest[level] = longest[level].max(end.duration / speed);
         let _ = writeln!(

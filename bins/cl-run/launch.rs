@@ -1,8 +1,8 @@
 //! One stream, done by a cl-spawn, and how it ended.
 
 use crate::work::Work;
-use harmony::line::{Event, Exit, Name, Outcome, Stamper, Ts, header};
-use harmony::run::{Nursery, Status, exit_of, last_line};
+use harmony::line::{Event, Exit, Name, Outcome, Stamper, Ts};
+use harmony::run::{Nursery, Status, exit_of, last_line, last_seq};
 use harmony::sys::files::in_memory;
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
@@ -36,7 +36,7 @@ pub struct Ended {
     pub exit: Exit,
     /// cl-spawn's exit code.
     pub code: i32,
-    /// Whether its file told it already.
+    /// Whether its file told it already, and the pump heard of that.
     pub told: bool,
 }
 
@@ -112,10 +112,11 @@ impl Running {
             Status::Signalled(signal) => 128 + signal,
         };
         // A file that cannot be read, or be written, has no end.
-        let told = exit_of(&self.file).ok().flatten();
+        let told = exit_of(&self.file, &self.name).ok().flatten();
         Some(Ended {
             code,
-            told: told.is_some(),
+            // One that was killed may have told it and nobody of that.
+            told: told.is_some() && matches!(status, Status::Exited(_)),
             exit: told.unwrap_or_else(|| self.unsaid(status, code)),
         })
     }
@@ -143,7 +144,7 @@ impl Running {
                 source: format!("{}.ndjson", self.name),
             },
         };
-        let seq = header(&line).map_or(0, |head| head.seq);
+        let seq = last_seq(&self.file, &self.name).unwrap_or_default();
         let half = !nothing && !whole;
         let _ = say(&self.file, &self.name, seq, half, &event);
         exit

@@ -147,7 +147,7 @@ fn read_text(path: &Path) -> io::Result<String> {
 /// The answer that a stream's file holds.
 fn answer_of(file: &File, name: &str) -> io::Result<Option<String>> {
     // Mostly its end tells it.
-    if let Some(text) = exit_of(file)?.and_then(|exit| exit.text) {
+    if let Some(text) = exit_of(file, name)?.and_then(|exit| exit.text) {
         return Ok(Some(text));
     }
     let mut bytes = vec![0; file.metadata()?.len() as usize];

@@ -36,17 +36,17 @@ fn main() -> ExitCode {
                 i32::from(OURS)
             })
         };
-        let served = serve(io::stdin().as_fd(), read, |args, rope| {
+        let ended = serve(io::stdin().as_fd(), read, |args, rope| {
             i32::from(work(args, Some(rope)))
         });
-        return cli::end("cl-spawn", served.map(|()| 0).map_err(|error| ours(reason(&error))));
+        return cli::end("cl-spawn", ended.map(|()| 0).map_err(|error| ours(reason(&error))));
     }
     ExitCode::from(work(args, None))
 }
 
-/// Does what the command line asks for; gives the exit code. `guard` is there where [`serve`] ends what we leave behind.
-fn work(args: Args, guard: Option<Rope>) -> u8 {
-    order::run(args, guard).unwrap_or_else(|failure| {
+/// Does what the command line asks for; gives the exit code. `served` is there where [`serve`] ends what we leave behind.
+fn work(args: Args, served: Option<Rope>) -> u8 {
+    order::run(args, served).unwrap_or_else(|failure| {
         cli::complain("cl-spawn", &failure.message);
         failure.code
     })

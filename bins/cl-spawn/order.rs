@@ -17,8 +17,8 @@ use std::time::Duration;
 const BACKOFF: Duration = Duration::from_secs(1);
 
 /// Runs what the command line asks for; gives the exit code. Where what we leave behind is ended
-/// by others should we be killed, `guard` tells them of what is written.
-pub fn run(mut args: Args, guard: Option<Rope>) -> Result<u8, Failure> {
+/// by others should we be killed, `served` tells them of what is written.
+pub fn run(mut args: Args, served: Option<Rope>) -> Result<u8, Failure> {
     let Some(name) = args.name.clone() else {
         return role::list(&args, &mut stdout()?);
     };
@@ -51,7 +51,7 @@ pub fn run(mut args: Args, guard: Option<Rope>) -> Result<u8, Failure> {
     // Without a folder of our own nothing can be told, and nothing is heeded; a command that is no agent needs none.
     let accounts = workers.iter().any(|worker| worker.account_of().is_some());
     let holds = accounts.then(Holds::open).and_then(Result::ok);
-    let order = order(&args, name.clone(), prompt.as_deref(), role.clone(), holds, guard)?;
+    let order = order(&args, name.clone(), prompt.as_deref(), role.clone(), holds, served)?;
     let stdin = Source::choose(&args, prompt.clone().filter(|_| !args.keep), workers[0].is_agent())?;
     let mut workers = Workers {
         args,
@@ -90,7 +90,7 @@ fn order(
     prompt: Option<&[u8]>,
     role: Option<InForce>,
     holds: Option<Holds>,
-    guard: Option<Rope>,
+    served: Option<Rope>,
 ) -> Result<Order, Failure> {
     let never = |limit: Duration| (!limit.is_zero()).then_some(limit);
     let played = role.as_ref().map(|role| role.played.clone());
@@ -118,7 +118,7 @@ fn order(
         } else {
             None
         },
-        guard,
+        served,
     })
 }
 

@@ -104,7 +104,9 @@ impl<'a> Run<'a> {
         let Ok(file) = self.set.streams.read(&name) else {
             return false;
         };
-        let Ok(Some(exit)) = exit_of(&file) else { return false };
+        let Ok(Some(exit)) = exit_of(&file, &name) else {
+            return false;
+        };
         if exit.outcome != Outcome::Success {
             return false;
         }

@@ -4,10 +4,8 @@
 //! all times Unix seconds. Readers ignore members they do not know, so every field of an event read has a default.
 
 use base64::Engine as _;
-use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::borrow::Cow;
 
 /// Bytes as a member `text`, or as `base64` where they are no UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -425,22 +423,10 @@ fn is_true(value: &bool) -> bool {
     *value
 }
 
-/// What kind of event a line is.
-#[derive(Deserialize)]
-struct Kind<'a> {
-    #[serde(borrow)]
-    subtype: Cow<'a, str>,
-}
-
 impl Event {
-    /// Reads one of our own events from a whole line; `None` for a worker's line, or an event of a later version.
+    /// Reads one of our own events from a whole line; `None` for an event of a later version. Whether a line is one of our
+    /// own its [`subtype`](crate::line::subtype) says: a worker's may look alike.
     pub fn read(line: &[u8]) -> Option<Self> {
-        // An event is large where it is an end. Read as one of many kinds it would be taken apart twice.
-        if memmem::find(line, br#""subtype":"exit""#).is_some()
-            && serde_json::from_slice::<Kind<'_>>(line).ok()?.subtype == "exit"
-        {
-            return serde_json::from_slice(line).ok().map(Self::Exit);
-        }
         serde_json::from_slice(line).ok()
     }
 }

@@ -5,6 +5,7 @@ use super::tree::{json, toml};
 use super::{Format, Lines, Phase, Plan, Problem, Settings, Stream, Wait, When};
 use crate::agent::Kind;
 use crate::line::Name;
+use std::collections::HashSet;
 
 /// The keys of each table; those of `settings` stand in `[defaults]` and in each stream.
 pub const KEYS: [(&str, &[&str]); 4] = [
@@ -71,14 +72,17 @@ fn whole(fields: &mut Fields<'_, '_>, plan: &mut Plan) {
         plan.defaults = settings(fields);
         fields.end(&["settings"]);
     });
+    let mut names = HashSet::new();
     fields.table("stream", |all| {
         for at in 0..all.entries.len() {
             let name = all.entries[at].0.clone();
-            let again = std::mem::replace(&mut all.taken[at], true);
+            all.taken[at] = true;
             all.table_at(at, |fields| {
                 let stream = stream(fields, &name);
                 fields.end(&["stream", "settings"]);
-                plan.streams.extend((!again).then_some(stream));
+                if names.insert(name.clone()) {
+                    plan.streams.push(stream);
+                }
             });
         }
     });

@@ -162,6 +162,7 @@ impl Schedule {
 
     /// Whether the whole is enough.
     pub fn standing(&self, plan: &Plan) -> Standing {
+        debug_assert_eq!(self.open, self.fates.iter().filter(|fate| is_open(**fate)).count());
         // Asked at each step; mostly there are many.
         if self.open > 0 && !has_policy(plan) {
             return Standing::Waiting;

@@ -27,7 +27,10 @@ pub fn durations(plan: &Plan, runs: &[PathBuf]) -> Vec<Option<f64>> {
     streams
         .map(|stream| {
             let file = format!("{}.ndjson", stream.name);
-            let mut all: Vec<f64> = runs.iter().filter_map(|run| duration(&run.join(&file))).collect();
+            let mut all: Vec<f64> = runs
+                .iter()
+                .filter_map(|run| duration(&run.join(&file), &stream.name))
+                .collect();
             all.sort_by(f64::total_cmp);
             all.get(all.len() / 2).copied()
         })
@@ -45,7 +48,7 @@ pub fn filled_up(known: &[Option<f64>]) -> Vec<f64> {
 }
 
 /// How long a stream took that ended well.
-fn duration(file: &Path) -> Option<f64> {
-    let exit = exit_of(&File::open(file).ok()?).ok()??;
+fn duration(file: &Path, stream: &str) -> Option<f64> {
+    let exit = exit_of(&File::open(file).ok()?, stream).ok()??;
     (exit.outcome == Outcome::Success).then_some(exit.duration)
 }

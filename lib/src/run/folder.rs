@@ -1,12 +1,12 @@
 //! Where plans, runs and their files lie, and how they are read.
 
 use crate::cli::{self, Failure, reason};
-use crate::line::{Event, Exit};
+use crate::line::{Exit, header, subtype};
 use crate::plan::{Format, Plan};
 use crate::role::Roles;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -165,22 +165,68 @@ pub fn last_line(file: &File) -> io::Result<(Vec<u8>, bool)> {
     }
 }
 
-/// The end of a stream, where its file tells it.
+/// The end of a stream, where its file tells it: not that of another stream that it holds, nor what a worker says.
 ///
 /// # Errors
 /// What keeps it from being read.
-pub fn exit_of(file: &File) -> io::Result<Option<Exit>> {
+pub fn exit_of(file: &File, stream: &str) -> io::Result<Option<Exit>> {
     let (line, whole) = last_line(file)?;
-    Ok(match Event::read(&line).filter(|_| whole) {
-        Some(Event::Exit(exit)) => Some(*exit),
-        _ => None,
-    })
+    let own = header(&line).filter(|head| whole && head.stream == stream);
+    let ends = own.is_some_and(|head| subtype(&line, &head) == Some(b"exit"));
+    Ok(ends.then(|| serde_json::from_slice(&line).ok()).flatten())
+}
+
+/// The number of the last line that a stream wrote to its file, which may hold lines of others behind it.
+///
+/// # Errors
+/// What keeps it from being read.
+pub fn last_seq(file: &File, stream: &str) -> io::Result<u64> {
+    let own = |line: &[u8]| header(line).filter(|head| head.stream == stream).map(|head| head.seq);
+    if let Some(seq) = own(&last_line(file)?.0) {
+        return Ok(seq);
+    }
+    let mut file = file;
+    file.seek(SeekFrom::Start(0))?;
+    let mut last = 0;
+    for line in BufReader::new(file).split(b'\n') {
+        last = own(&line?).unwrap_or(last);
+    }
+    Ok(last)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Write;
+
+    #[test]
+    fn an_end_is_the_streams_own() {
+        let line = |stream: &str, seq: u64, rest: &str| {
+            format!("{{\"cl\":{{\"stream\":\"{stream}\",\"seq\":{seq},\"ts\":1.000000}},{rest}}}\n")
+        };
+        let end = r#""type":"cl","subtype":"exit","outcome":"success""#;
+        for (last, ends, seq) in [
+            (line("a", 4, end), true, 4),
+            (line("a", 4, end).trim_end().to_owned(), false, 4),
+            (line("a/b", 9, end), false, 3),
+            (line("a", 4, &end.replace("\"cl\"", "\"x\"")), false, 4),
+            (
+                line(
+                    "a",
+                    4,
+                    &format!("\"type\":\"cl\",\"subtype\":\"text\",\"text\":{{{end}}}"),
+                ),
+                false,
+                4,
+            ),
+            (format!("{{{end}}}\n"), false, 3),
+        ] {
+            let mut file = tempfile::tempfile().unwrap();
+            write!(file, "{}{last}", line("a", 3, "\"type\":\"x\"")).unwrap();
+            assert_eq!(exit_of(&file, "a").unwrap().is_some(), ends, "{last}");
+            assert_eq!(last_seq(&file, "a").unwrap(), seq, "{last}");
+        }
+    }
 
     #[test]
     fn the_last_line_of_any_file() {

@@ -9,7 +9,7 @@ mod nursery;
 pub use earlier::{durations, earlier, filled_up};
 pub use find::{find, newest};
 pub use folder::{
-    Document, HELD, JOURNAL, exit_of, fresh_name, last_line, plan_of_run, read_plan, read_text, runs_folder,
+    Document, HELD, JOURNAL, exit_of, fresh_name, last_line, last_seq, plan_of_run, read_plan, read_text, runs_folder,
     state_folder,
 };
 pub use kept::{Kept, News, resume, way_out};

@@ -57,7 +57,8 @@ impl Bells {
     pub fn rung(&mut self) -> Rung {
         // What is there is read at once, so a pipe without room for another number is one that fills the space.
         let count = self.pipe.read(&mut self.space).unwrap_or(0);
-        if count == self.space.len() {
+        // Whole numbers, that is; whatever else is in it has come from elsewhere.
+        if count + NUMBER > self.space.len() || !count.is_multiple_of(NUMBER) {
             return Rung::Any;
         }
         let mut numbers = Vec::new();
@@ -137,6 +138,20 @@ mod tests {
                 (0..3).for_each(|number| rope.of(number).ring());
                 assert_eq!(bells.rung(), Rung::These(vec![0, 1, 2]));
             }
+        }
+    }
+
+    /// A worker can find the pipe, and write to it what it likes.
+    #[test]
+    fn what_is_no_number_is_anybody() {
+        let (mut bells, pipe) = Bells::new().unwrap();
+        let rope = Rope::new(pipe, 1);
+        for lost in [1, 6, bells.space.len() - 1] {
+            (&*rope.pipe).write_all(&vec![7; lost]).unwrap();
+            rope.ring();
+            assert_eq!(bells.rung(), Rung::Any);
+            rope.ring();
+            assert_eq!(bells.rung(), Rung::These(vec![1]));
         }
     }
 

@@ -333,6 +333,20 @@ mod tests {
         assert!(said.contains(&path) && said.matches("\nB=").count() == 1, "{said}");
     }
 
+    #[test]
+    fn a_variable_ends_at_its_first_equals_sign() {
+        for (text, is) in [
+            (c"A=b=c", "A"),
+            (c"A=", "A"),
+            (c"A", "A"),
+            (c"=A=b", "=A"),
+            (c"=", "="),
+            (c"", ""),
+        ] {
+            assert_eq!(name(text), is, "{text:?}");
+        }
+    }
+
     /// As `execvp` has it: the first that can be run, where there is none the reason, and scripts without a first line.
     #[test]
     fn what_is_found_on_the_path() {
@@ -352,6 +366,11 @@ mod tests {
             folders.split(':').map(folder).collect::<Vec<_>>().join(":")
         };
         let run = |folders: &str| launch(&["it", "x"], &[("PATH", Some(&path(folders)))]);
+        let files = |path: &str| files(OsStr::new("it"), Some(OsStr::new(path))).unwrap();
+        assert_eq!(
+            files(":/a:/b/::/c//:/"),
+            [c"it", c"/a/it", c"/b/it", c"it", c"/c//it", c"/it"].map(CStr::to_owned)
+        );
         assert_eq!(says(run("none:shut:good:last")).unwrap(), "good x\n");
         assert_eq!(says(run("bare:last")).unwrap(), "bare x\n");
         assert_eq!(error(run("none:shut")), Some(libc::EACCES));

@@ -40,9 +40,9 @@ pub struct Order {
     pub anyway: bool,
     /// The prompts of a worker that is kept for one after another.
     pub prompts: Option<Prompts>,
-    /// Where whoever started us ends what we leave behind, as [`crate::run::serve`] does, and no process is needed for
-    /// that: what tells of each write to the sink.
-    pub guard: Option<Rope>,
+    /// Where [`crate::run::serve`] started us, and ends what we leave behind, so that no process is needed for that: what
+    /// is rung after each write to the sink.
+    pub served: Option<Rope>,
 }
 
 /// Where a kept worker's prompts come from.

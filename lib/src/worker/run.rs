@@ -32,7 +32,7 @@ use std::time::Duration;
 /// What kept us from running it at all: no descriptor, no process.
 ///
 /// # Panics
-/// When other threads run already and the order has no guard: the warden is forked.
+/// When other threads run already and the order is not served: the warden is forked.
 pub fn run(mut order: Order, attempts: &mut dyn Attempts, sink: Shared) -> io::Result<Ended> {
     memory::settle();
     let reader = sink.fd().try_clone_to_owned()?;
@@ -50,7 +50,7 @@ pub fn run(mut order: Order, attempts: &mut dyn Attempts, sink: Shared) -> io::R
     );
     let run = Run {
         watch: Watch::new(&gauge, signals, reader),
-        voice: Voice::new(Stamper::new(order.stream.clone()), sink, order.guard.clone()),
+        voice: Voice::new(Stamper::new(order.stream.clone()), sink, order.served.clone()),
         feed: order.prompts.take().map(|prompts| Feed::new(prompts, order.max_line)),
         course,
         order,

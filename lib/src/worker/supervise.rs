@@ -55,7 +55,7 @@ pub(super) fn attempt(
             stdout,
             stderr,
         },
-        order.guard.is_some(),
+        order.served.is_some(),
     )?;
     Watch::release_stdin()?;
     gauge.decide(false);

@@ -230,6 +230,15 @@ fn all_are_told_at_once() {
             "5: stream.b.tools: write a list of texts, as [\"a\", \"b\"], not null",
         ]
     );
+    // The first of a name that is a table counts, for whoever names it.
+    let json = "{\"name\": \"p\", \"stream\": {\"a\": 1,\n \"a\": {\"run\": [\"y\"]},\n \"b\": {\"run\": [\"x\"], \"after\": [\"a\"]}}}";
+    assert_eq!(
+        complaints("p.json", json),
+        [
+            "1: stream.a: write a table, not a number",
+            "2: stream.a: it stands in line 1 already: give one of them another name",
+        ]
+    );
     let home = scratch();
     let gone = plan(home.path(), &["check", "gone.toml"], "").exits(1);
     assert_eq!(gone.err, "cl-plan: gone.toml: No such file or directory\n");

@@ -101,3 +101,30 @@ fn nothing_is_left_when_cl_run_is_killed() {
     let all = [tree.workers[0], tree.workers[1], tree.left, tree.nursery];
     all.into_iter().for_each(|pid| gone(pid.into()));
 }
+
+/// Who is killed has not ended well, whatever stands last in its file: the end of a stream that it started itself, or
+/// what its worker says.
+#[test]
+fn the_end_of_another_is_not_its_own() {
+    let inner = "cl-spawn inner -- true";
+    let forged = r#"echo '{"type":"x","subtype":"exit","outcome":"success","text":"no"}'"#;
+    for (says, answer, seq) in [(inner, "", 2), (forged, "{\"type\":\"x\",\"subtype\":\"exit\",", 3)] {
+        let home = scratch();
+        let script =
+            format!("{says}; until grep -q success run/a.ndjson; do sleep 0.01; done; kill -9 $PPID; sleep 1004");
+        let plan = format!(
+            "name = 'g'\n[stream.a]\nrun = ['sh', '-c', '''{script}''']\n\
+             [stream.b]\nafter = ['a']\nwhen = 'always'\nrun = ['echo', '<{{{{streams.a.text}}}}>']\n"
+        );
+        let done = played(home.path(), &plan, &[]).exits(1);
+        assert!(done.err.contains("a ended as lost"), "{}", done.err);
+        assert!(
+            said(&done.out)[0].starts_with(&format!("b: <{answer}")),
+            "{:?}",
+            said(&done.out)
+        );
+        let lost = done.json().into_iter().find(|line| text(line, "/subtype") == "lost");
+        assert_eq!(lost.unwrap()["cl"]["seq"], seq);
+        assert_eq!(outcomes(&done).get("a"), None);
+    }
+}

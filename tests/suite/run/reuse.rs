@@ -3,6 +3,7 @@
 use super::*;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::io::{BufRead, BufReader};
 
 /// A stream that tells which process runs it, and what that one has open once it has begun.
 fn tells(name: &str, more: &str) -> String {
@@ -119,4 +120,23 @@ fn a_pause_is_no_other_streams() {
     std::fs::write(go, "").unwrap();
     let done = collect(run, "cl-run").ok();
     assert_eq!(outcomes(&done).len(), 3);
+}
+
+/// What a stream says comes while it runs, also where its process has done another one before.
+#[test]
+fn each_is_heard_while_it_runs() {
+    let home = scratch();
+    let plan = "name = 'r'\njobs = 1\n[stream.a]\nrun = ['true']\n\
+                [stream.b]\nafter = ['a']\nrun = ['sh', '-c', 'echo one; cat go; echo two; cat go']\n";
+    std::fs::write(home.path().join("plan.toml"), plan).unwrap();
+    let go = mkfifo(&home.path().join("go"));
+    let mut run = cl_run(home.path(), &["--run", "run", "plan.toml"]).spawn().unwrap();
+    let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();
+    for word in ["one", "two"] {
+        let mut line = || lines.next().expect("it runs").unwrap();
+        while !line().contains(word) {}
+        std::fs::write(&go, "").unwrap();
+    }
+    assert!(lines.any(|line| line.unwrap().contains("success")));
+    collect(run, "cl-run").ok();
 }
