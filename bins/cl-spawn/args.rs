@@ -18,7 +18,7 @@ use std::time::Duration;
 /// The worker never waits for a slow reader when its output is captured in a file, as an agent's is. When the reader
 /// goes away, at a timeout, or on Ctrl-C, the worker is stopped, the gentle way first. When cl-spawn ends, however it
 /// ends, everything that descends from the worker has ended too.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(
     name = "cl-spawn",
     version,

@@ -1,6 +1,7 @@
 //! cl-spawn: runs one worker and writes its stream on stdout.
 
 mod args;
+mod command_lines;
 mod dry;
 mod order;
 mod role;
@@ -9,6 +10,7 @@ mod stdin;
 mod worker;
 
 use args::Args;
+use command_lines::CommandLines;
 use harmony::cli::{self, Failure, reason};
 use harmony::run::serve;
 use harmony::sink::Rope;
@@ -29,9 +31,9 @@ fn ours(message: impl Into<String>) -> Failure {
 fn main() -> ExitCode {
     let args: Args = cli::parse(OURS);
     if args.serve {
-        let mut reader = cli::Reader::<Args>::default();
+        let mut lines = CommandLines::default();
         let read = |line| {
-            reader.read(line).map_err(|error| {
+            lines.read(line).map_err(|error| {
                 cli::complain("cl-spawn", &error);
                 i32::from(OURS)
             })
