@@ -36,8 +36,6 @@ pub struct Ended {
     pub exit: Exit,
     /// cl-spawn's exit code.
     pub code: i32,
-    /// Whether its file told it already, and the pump heard of that.
-    pub told: bool,
 }
 
 /// cl-spawn: the one beside this program, else the one on PATH.
@@ -115,8 +113,6 @@ impl Running {
         let told = exit_of(&self.file, &self.name).ok().flatten();
         Some(Ended {
             code,
-            // One that was killed may have told it and nobody of that.
-            told: told.is_some() && matches!(status, Status::Exited(_)),
             exit: told.unwrap_or_else(|| self.unsaid(status, code)),
         })
     }

@@ -48,6 +48,8 @@ pub struct Pump {
     rope: Rope,
     told: Receiver<Told>,
     news: Bell,
+    /// Whether streams have ended, and nothing wakes the pump that it may see to that.
+    ended: bool,
 }
 
 impl Pump {
@@ -88,6 +90,7 @@ impl Pump {
             rope,
             told,
             news,
+            ended: false,
         };
         Ok((pump, pipe))
     }
@@ -104,16 +107,22 @@ impl Pump {
     }
 
     /// A stream begins: what is in its file already is passed on with what is added to it, or with its end.
-    pub fn begin(&self, at: usize, name: &str, file: Arc<File>) {
+    pub fn begin(&mut self, at: usize, name: &str, file: Arc<File>) {
         let name = name.to_owned();
-        // The pump hears of it with the first lines, and need not be woken before.
         self.tell(Order::Begin { at, name, file });
+        // The pump hears of all that was ordered with its first line, and need not be woken before.
+        self.ended = false;
     }
 
-    /// Nothing is added to a stream's file any more. One that has `told` its end has woken the pump by that.
-    pub fn end(&self, at: usize, told: bool) {
+    /// Nothing is added to a stream's file any more.
+    pub fn end(&mut self, at: usize) {
         self.tell(Order::End(at));
-        if !told {
+        self.ended = true;
+    }
+
+    /// Nothing else is ordered for now.
+    pub fn rest(&mut self) {
+        if std::mem::take(&mut self.ended) {
             self.rope.ring();
         }
     }

@@ -206,9 +206,9 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A stream has ended; `told` says that its file tells so.
-    fn over_with(&mut self, at: usize, outcome: Outcome, told: bool) {
-        self.pump.end(at, told);
+    /// A stream has ended.
+    fn over_with(&mut self, at: usize, outcome: Outcome) {
+        self.pump.end(at);
         let stream = &self.plan.streams[at];
         for lock in &stream.locks {
             self.locked.remove(lock);
@@ -233,7 +233,7 @@ impl<'a> Run<'a> {
             self.keys[running.at] = Some(running.key.clone());
             self.log_job(&running, &ended);
             self.cost += ended.exit.cost_usd.unwrap_or(0.0);
-            self.over_with(running.at, ended.exit.outcome, ended.told);
+            self.over_with(running.at, ended.exit.outcome);
         }
     }
 
@@ -327,6 +327,7 @@ impl<'a> Run<'a> {
         let journal = self.set.folder.join(JOURNAL);
         let own = |error: io::Error| Failure::io(journal.display(), &error);
         self.log.write().map_err(own)?;
+        self.pump.rest();
         if !matches!(ending, Ending::Met) && (self.set.args.undo || self.undoing) {
             match Rollback::of(&mut self)?.run()? {
                 None => {}

@@ -14,7 +14,7 @@ pub struct CommandLines {
     known: Option<Known>,
 }
 
-/// What a command line means that has these options.
+/// What a command line means that has these options, but for its name and its command.
 struct Known {
     options: Vec<OsString>,
     runs: bool,
@@ -56,7 +56,11 @@ impl Known {
         (named && told).then(|| Self {
             options: parts.options.to_vec(),
             runs,
-            args: args.clone(),
+            args: Args {
+                name: None,
+                command: Vec::new(),
+                ..args.clone()
+            },
         })
     }
 

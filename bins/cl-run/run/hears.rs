@@ -15,6 +15,7 @@ const SAME_WISH: Duration = Duration::from_millis(100);
 impl Run<'_> {
     /// Waits until something happens.
     pub(super) fn wait(&mut self) {
+        self.pump.rest();
         let wake = match self.ending {
             None => [self.timeout, self.grace].into_iter().flatten().min(),
             Some(_) => None,

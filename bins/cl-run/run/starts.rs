@@ -112,7 +112,7 @@ impl<'a> Run<'a> {
         }
         self.keys[at] = Some(key);
         self.pump.begin(at, &name, Arc::new(file));
-        self.pump.end(at, false);
+        self.pump.end(at);
         self.cost += exit.cost_usd.unwrap_or(0.0);
         self.log.note(Act::Keep { stream: name });
         self.schedule.ended(&self.plan, at, Outcome::Success);
@@ -186,7 +186,7 @@ impl<'a> Run<'a> {
         let path = self.set.folder.join(format!("{name}.ndjson"));
         let file = File::options().append(true).open(path)?;
         launch::say(&file, name, 0, false, &Event::Exit(Box::new(exit)))?;
-        self.over_with(at, Outcome::Unstartable, false);
+        self.over_with(at, Outcome::Unstartable);
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use crate::plan::{Format, Plan};
 use crate::role::Roles;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -182,16 +182,23 @@ pub fn exit_of(file: &File, stream: &str) -> io::Result<Option<Exit>> {
 /// What keeps it from being read.
 pub fn last_seq(file: &File, stream: &str) -> io::Result<u64> {
     let own = |line: &[u8]| header(line).filter(|head| head.stream == stream).map(|head| head.seq);
-    if let Some(seq) = own(&last_line(file)?.0) {
-        return Ok(seq);
+    let all = file.metadata()?.len();
+    let mut step = BLOCK as u64;
+    loop {
+        let size = step.min(all);
+        let mut tail = vec![0; size as usize];
+        file.read_exact_at(&mut tail, all - size)?;
+        // Half a line is no line.
+        let half = if size < all { memchr::memchr(b'\n', &tail) } else { None };
+        let whole = &tail[half.map_or(0, |feed| feed + 1)..];
+        if let Some(seq) = whole.rsplit(|&byte| byte == b'\n').find_map(own) {
+            return Ok(seq);
+        }
+        if size == all {
+            return Ok(0);
+        }
+        step = step.saturating_mul(8);
     }
-    let mut file = file;
-    file.seek(SeekFrom::Start(0))?;
-    let mut last = 0;
-    for line in BufReader::new(file).split(b'\n') {
-        last = own(&line?).unwrap_or(last);
-    }
-    Ok(last)
 }
 
 #[cfg(test)]
@@ -220,6 +227,11 @@ mod tests {
                 4,
             ),
             (format!("{{{end}}}\n"), false, 3),
+            (
+                line("a/b", 9, &format!("\"text\":\"{}\"", "x".repeat(9 * BLOCK))),
+                false,
+                3,
+            ),
         ] {
             let mut file = tempfile::tempfile().unwrap();
             write!(file, "{}{last}", line("a", 3, "\"type\":\"x\"")).unwrap();

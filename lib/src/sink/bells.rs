@@ -57,7 +57,7 @@ impl Bells {
     pub fn rung(&mut self) -> Rung {
         // What is there is read at once, so a pipe without room for another number is one that fills the space.
         let count = self.pipe.read(&mut self.space).unwrap_or(0);
-        // Whole numbers, that is; whatever else is in it has come from elsewhere.
+        // Whole numbers, that is. Whatever else is in it has come from elsewhere, as far as that can be seen.
         if count + NUMBER > self.space.len() || !count.is_multiple_of(NUMBER) {
             return Rung::Any;
         }

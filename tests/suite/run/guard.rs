@@ -3,6 +3,7 @@
 use super::*;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::io::{BufRead, BufReader};
 
 /// Two streams, the first of which has left a process in a session of its own that nobody waits for.
 const PLAN: &str = "name = 'g'\njobs = 2\n\
@@ -127,4 +128,25 @@ fn the_end_of_another_is_not_its_own() {
         assert_eq!(lost.unwrap()["cl"]["seq"], seq);
         assert_eq!(outcomes(&done).get("a"), None);
     }
+}
+
+/// What a stream leaves without an end is told at its own end, and not with what another one says.
+#[test]
+fn who_has_no_end_is_lost_with_the_stream_that_started_it() {
+    let home = scratch();
+    let script = "cl-spawn inner -- sleep 1005 & until grep -q a/inne[r] run/a.ndjson; do sleep 0.01; done; kill -9 $!";
+    let plan =
+        format!("name = 'g'\njobs = 2\n[stream.a]\nrun = ['sh', '-c', '{script}']\n[stream.b]\nrun = ['cat', 'go']\n");
+    std::fs::write(home.path().join("plan.toml"), plan).unwrap();
+    let go = mkfifo(&home.path().join("go"));
+    let mut run = cl_run(home.path(), &["--run", "run", "plan.toml"]).spawn().unwrap();
+    let mut lines = BufReader::new(run.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let told: Vec<String> = lines
+        .by_ref()
+        .take_while(|line| !line.contains(r#""subtype":"lost""#))
+        .collect();
+    assert!(!told.iter().any(|line| line.contains("heartbeat")), "{told:?}");
+    assert!(told.iter().any(|line| line.contains("inner")), "{told:?}");
+    std::fs::write(go, "").unwrap();
+    collect(run, "cl-run").ok();
 }
