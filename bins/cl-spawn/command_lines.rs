@@ -25,24 +25,21 @@ struct Known {
 struct Parts<'a> {
     name: &'a str,
     options: &'a [OsString],
-    /// What stands behind `--`, where there is one.
-    command: Option<&'a [OsString]>,
+    /// What stands behind `--`; empty where there is none.
+    command: &'a [OsString],
 }
 
 impl<'a> Parts<'a> {
     fn of(line: &'a [OsString]) -> Option<Self> {
         let [_, name, rest @ ..] = line else { return None };
         let name = name.to_str().filter(|name| !name.starts_with('-'))?;
-        let end = rest.iter().position(|word| word == OsStr::new("--"));
-        Some(Self {
-            name,
-            options: &rest[..end.unwrap_or(rest.len())],
-            command: end.map(|end| &rest[end + 1..]),
-        })
-    }
-
-    fn command(&self) -> &[OsString] {
-        self.command.unwrap_or_default()
+        let (options, command) = match rest.iter().position(|word| word == OsStr::new("--")) {
+            // Behind `--` there is something to be run.
+            Some(end) if end + 1 < rest.len() => (&rest[..end], &rest[end + 1..]),
+            Some(_) => return None,
+            None => (rest, &[][..]),
+        };
+        Some(Self { name, options, command })
     }
 }
 
@@ -50,12 +47,9 @@ impl Known {
     /// What a line means that was read as a whole; `None` where another part of it may be its name or its command.
     fn of(parts: &Parts<'_>, args: &Args) -> Option<Self> {
         let named = args.name.as_ref().is_some_and(|name| name.as_str() == parts.name);
-        let runs = parts.command.is_some();
-        // Behind `--` there is something to be run.
-        let told = args.command == parts.command() && (runs != args.command.is_empty());
-        (named && told).then(|| Self {
+        (named && args.command == parts.command).then(|| Self {
             options: parts.options.to_vec(),
-            runs,
+            runs: !parts.command.is_empty(),
             args: Args {
                 name: None,
                 command: Vec::new(),
@@ -66,12 +60,11 @@ impl Known {
 
     /// What that line means, where it has the same options.
     fn read(&self, parts: &Parts<'_>) -> Option<Args> {
-        let same = self.options == parts.options && self.runs == parts.command.is_some();
-        let runs = self.runs != parts.command().is_empty();
-        let name: Name = parts.name.parse().ok().filter(|_| same && runs)?;
+        let same = self.options == parts.options && self.runs != parts.command.is_empty();
+        let name: Name = parts.name.parse().ok().filter(|_| same)?;
         Some(Args {
             name: Some(name),
-            command: parts.command().to_vec(),
+            command: parts.command.to_vec(),
             ..self.args.clone()
         })
     }

@@ -138,31 +138,36 @@ pub fn plan_of_run(run: &Path) -> Result<PathBuf, Failure> {
     })
 }
 
+/// Looks at more and more of a file's end, until `look` finds there what it looks for; it is told whether that is all.
+fn from_the_end<T>(file: &File, mut look: impl FnMut(&[u8], bool) -> Option<T>) -> io::Result<Option<T>> {
+    let all = file.metadata()?.len();
+    let mut step = BLOCK as u64;
+    loop {
+        let size = step.min(all);
+        let mut tail = vec![0; size as usize];
+        file.read_exact_at(&mut tail, all - size)?;
+        let found = look(&tail, size == all);
+        if found.is_some() || size == all {
+            return Ok(found);
+        }
+        // A line that is long is read in few steps.
+        step = step.saturating_mul(4);
+    }
+}
+
 /// A file's last line, without its line feed; and whether it has one. Empty where the file is.
 ///
 /// # Errors
 /// What keeps it from being read.
 pub fn last_line(file: &File) -> io::Result<(Vec<u8>, bool)> {
-    let mut from = file.metadata()?.len();
-    let mut tail: Vec<u8> = Vec::new();
-    let mut step = BLOCK;
-    loop {
-        let more = (step as u64).min(from);
-        from -= more;
-        let mut block = vec![0; more as usize];
-        file.read_exact_at(&mut block, from)?;
-        block.extend_from_slice(&tail);
-        tail = block;
+    let found = from_the_end(file, |tail, all| {
         let ended = tail.last() == Some(&b'\n');
         let line = &tail[..tail.len() - usize::from(ended)];
         let feed = memchr::memrchr(b'\n', line);
-        if feed.is_some() || from == 0 {
-            let begin = feed.map_or(0, |feed| feed + 1);
-            return Ok((line[begin..].to_vec(), ended));
-        }
-        // A line that is long is read in few steps.
-        step = step.saturating_mul(4);
-    }
+        let begin = feed.map(|feed| feed + 1).or(all.then_some(0))?;
+        Some((line[begin..].to_vec(), ended))
+    })?;
+    Ok(found.unwrap_or_default())
 }
 
 /// The end of a stream, where its file tells it: not that of another stream that it holds, nor what a worker says.
@@ -182,23 +187,13 @@ pub fn exit_of(file: &File, stream: &str) -> io::Result<Option<Exit>> {
 /// What keeps it from being read.
 pub fn last_seq(file: &File, stream: &str) -> io::Result<u64> {
     let own = |line: &[u8]| header(line).filter(|head| head.stream == stream).map(|head| head.seq);
-    let all = file.metadata()?.len();
-    let mut step = BLOCK as u64;
-    loop {
-        let size = step.min(all);
-        let mut tail = vec![0; size as usize];
-        file.read_exact_at(&mut tail, all - size)?;
+    let found = from_the_end(file, |tail, all| {
         // Half a line is no line.
-        let half = if size < all { memchr::memchr(b'\n', &tail) } else { None };
+        let half = if all { None } else { memchr::memchr(b'\n', tail) };
         let whole = &tail[half.map_or(0, |feed| feed + 1)..];
-        if let Some(seq) = whole.rsplit(|&byte| byte == b'\n').find_map(own) {
-            return Ok(seq);
-        }
-        if size == all {
-            return Ok(0);
-        }
-        step = step.saturating_mul(8);
-    }
+        whole.rsplit(|&byte| byte == b'\n').find_map(own)
+    })?;
+    Ok(found.unwrap_or_default())
 }
 
 #[cfg(test)]

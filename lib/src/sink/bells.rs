@@ -64,7 +64,7 @@ impl Bells {
         let mut numbers = Vec::new();
         for bytes in self.space[..count].as_chunks::<NUMBER>().0 {
             let number = i32::from_ne_bytes(*bytes);
-            if numbers.last() != Some(&number) && !numbers.contains(&number) {
+            if !numbers.contains(&number) {
                 numbers.push(number);
             }
         }
